@@ -1,0 +1,1 @@
+"""The seams that steps reach the world through."""

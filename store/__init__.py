@@ -1,0 +1,1 @@
+"""Where it is kept: all SQL lives here. May import `engine`."""

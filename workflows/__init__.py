@@ -1,0 +1,1 @@
+"""How a run is carried out durably: replayed code. May import `engine` and temporalio."""
