@@ -1,0 +1,43 @@
+"""What the engine has to know of a step type, as data.
+
+The types themselves live in `activities.steps`; whoever validates or plans a definition passes the
+catalog in, so that this room never imports one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel
+
+#: `decides`: always a local activity. `short`: begins as one and is handed over when it takes
+#: long. `long`: an ordinary activity from the start.
+Lane = Literal["decides", "short", "long"]
+
+
+@dataclass(frozen=True)
+class StepKind:
+    """One step type, seen from the language.
+
+    Attributes:
+        name: what definitions write in `type`.
+        config: the model of its `config`.
+        lane: how it is carried out.
+        timeout: seconds for one attempt, unless the step says otherwise.
+        expressions: keys of `config` whose text is an expression and not a template.
+        body: the key of `config` that holds a nested list of steps.
+        targets: keys of `config` that list ids of steps which this one lets through or excludes.
+        live: its expressions may look at steps that it does not depend on.
+    """
+
+    name: str
+    config: type[BaseModel]
+    lane: Lane = "long"
+    timeout: float = 300
+    expressions: tuple[str, ...] = ()
+    body: str | None = None
+    targets: tuple[str, ...] = ()
+    live: bool = False
+
+
+Catalog = Mapping[str, StepKind]

@@ -1,0 +1,72 @@
+"""The closed set of what a step may answer.
+
+A step type is free in what it does and bound in how it can steer the run: it returns one of these,
+and the interpreter matches them exhaustively. `output`, `items` and `reason` are for the record
+alone: they are left out when an answer travels, so that no user data reaches Temporal's history
+and no answer can be too large for it.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
+
+
+class _Outcome(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Done(_Outcome):
+    """The step is complete, with this output."""
+
+    kind: Literal["done"] = "done"
+    output: JsonValue = Field(default=None, exclude=True)
+
+
+class Skip(_Outcome):
+    """The step decided not to act."""
+
+    kind: Literal["skip"] = "skip"
+    reason: str = Field(default="", exclude=True)
+
+
+class Branch(_Outcome):
+    """The step is complete and excludes these steps from the run."""
+
+    kind: Literal["branch"] = "branch"
+    untaken: list[str] = []
+    output: JsonValue = Field(default=None, exclude=True)
+
+
+class Each(_Outcome):
+    """The step's body is to run once for each item."""
+
+    kind: Literal["each"] = "each"
+    count: int = 0
+    concurrency: int = 1
+    on_item_error: Literal["fail", "continue"] = "fail"
+    items: list[JsonValue] = Field(default=[], exclude=True)
+
+
+class Sleep(_Outcome):
+    """The step completes by itself at this time (seconds since 1970, UTC)."""
+
+    kind: Literal["sleep"] = "sleep"
+    wake_at: float
+
+
+class Await(_Outcome):
+    """The step is asked again every `interval` seconds, and fails at `until` (since 1970)."""
+
+    kind: Literal["await"] = "await"
+    interval: float
+    until: float
+
+
+Outcome = Annotated[
+    Done | Skip | Branch | Each | Sleep | Await,
+    Field(discriminator="kind"),
+]
+
+
+class Answer(RootModel[Outcome]):
+    """What a step activity returns; a class, so that Temporal can decode it by type."""

@@ -1,0 +1,182 @@
+"""How the facts change when a step answers, fails or is resumed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from engine.errors import Conflict, Invalid, Problem
+from engine.facts import Facts, Failure, LoopFact, StepFact
+from engine.lifecycle import STEP_TERMINAL, StepStatus
+from engine.outcomes import Await, Branch, Done, Each, Outcome, Skip, Sleep
+from engine.plan import Plan, PlannedStep
+
+
+def settle(fact: StepFact, outcome: Outcome) -> None:
+    """Take in what the step answered."""
+    fact.failure = None
+    fact.polling = fact.sleeping = False
+    fact.wake_at = None
+    match outcome:
+        case Done():
+            fact.status = StepStatus.COMPLETED
+        case Skip():
+            fact.status = StepStatus.SKIPPED
+        case Branch(untaken=untaken):
+            fact.status = StepStatus.COMPLETED
+            fact.untaken = untaken
+        case Each():
+            fact.status = StepStatus.WAITING
+            fact.loop = LoopFact(each=outcome)
+        case Sleep(wake_at=wake_at):
+            fact.status = StepStatus.WAITING
+            fact.sleeping = True
+            fact.wake_at = wake_at
+        case Await(interval=interval):
+            fact.status = StepStatus.WAITING
+            fact.polling = True
+            fact.interval = interval
+        case _:
+            assert_never(outcome)
+
+
+def fail(step: PlannedStep, fact: StepFact, failure: Failure, now: float) -> None:
+    """Take in that an attempt failed: another one is due later, or the step has failed for good."""
+    fact.failure = failure
+    fact.failures += 1
+    fact.polling = fact.sleeping = False
+    fact.loop = None
+    if step.retry and failure.retryable and fact.failures < step.attempts:
+        fact.status = StepStatus.WAITING
+        fact.wake_at = now + step.retry.pause_after(fact.failures)
+    else:
+        fact.status = StepStatus.FAILED
+        fact.wake_at = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the store knows of a step of the outermost scope.
+
+    Attributes:
+        outcome: what the step answered, when it did.
+    """
+
+    status: StepStatus
+    generation: int = 1
+    outcome: Outcome | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """Where a run goes on.
+
+    Attributes:
+        reset: steps that are to run again, with the generation they run in.
+    """
+
+    facts: Facts
+    reset: dict[str, int]
+
+
+def resume(
+    plan: Plan, recorded: Mapping[str, Recorded], from_step: str | None = None
+) -> Resumption:
+    """Build the facts of the next execution from what the last one recorded.
+
+    Without `from_step` what is complete keeps its result and everything else runs. With it, that
+    step and all downstream of it run again, in a new generation where they had completed.
+
+    Raises:
+        Invalid: there is no such step in the outermost scope.
+        Conflict: what the step depends on has no result.
+    """
+    by_id = {step.id: step for step in plan.steps}
+    if from_step is not None and from_step not in by_id:
+        message = f"There is no step '{from_step}' to resume from."
+        raise Invalid(message, problems=[Problem(message, step=from_step, path="from_step")])
+    if from_step is not None:
+        _require_results(by_id[from_step], recorded)
+    again = _again(plan, recorded, from_step)
+    facts = Facts()
+    reset: dict[str, int] = {}
+    for step in plan.steps:
+        past = recorded.get(step.id)
+        if past is None:
+            continue
+        if step.id in again:
+            generation = past.generation + (past.status is StepStatus.COMPLETED)
+            reset[step.id] = generation
+            facts.steps[step.id] = StepFact(generation=generation)
+            continue
+        fact = StepFact(status=past.status, generation=past.generation, failure=past.failure)
+        if isinstance(past.outcome, Branch):
+            fact.untaken = past.outcome.untaken
+        facts.steps[step.id] = fact
+    return Resumption(facts, reset)
+
+
+def _require_results(step: PlannedStep, recorded: Mapping[str, Recorded]) -> None:
+    missing = [
+        other
+        for other in step.awaits
+        if other not in recorded or recorded[other].status not in STEP_TERMINAL
+    ]
+    if missing:
+        raise Conflict(
+            f"Step '{step.id}' cannot be resumed from: it depends on "
+            f"{', '.join(repr(other) for other in missing)}, which has no result."
+        )
+
+
+def _again(plan: Plan, recorded: Mapping[str, Recorded], from_step: str | None) -> set[str]:
+    """Ids of the steps that are to run (again)."""
+    again = {from_step} if from_step is not None else set()
+    for step in plan.steps:
+        past = recorded.get(step.id)
+        if past is None:
+            continue
+        kept_failure = (
+            past.status is StepStatus.FAILED
+            and step.on_error in ("continue", "fallback")
+            and not _fallback_failed(step, recorded)
+        )
+        if past.status not in (StepStatus.COMPLETED, StepStatus.SKIPPED) and not kept_failure:
+            again.add(step.id)
+    spread = from_step is not None or bool(again)
+    while spread:
+        spread = False
+        for step in plan.steps:
+            if step.id in again:
+                continue
+            if _follows(step, plan, recorded, again, from_step):
+                again.add(step.id)
+                spread = True
+    return again
+
+
+def _fallback_failed(step: PlannedStep, recorded: Mapping[str, Recorded]) -> bool:
+    if step.fallback is None:
+        return False
+    fallback = recorded.get(step.fallback)
+    return fallback is None or fallback.status not in (StepStatus.COMPLETED, StepStatus.SKIPPED)
+
+
+def _follows(
+    step: PlannedStep,
+    plan: Plan,
+    recorded: Mapping[str, Recorded],
+    again: set[str],
+    from_step: str | None,
+) -> bool:
+    """Whether the step has to run again because of one that does."""
+    rescuers = [other for other in plan.steps if step.id in other.targets]
+    if any(other.id in again for other in rescuers):
+        return True
+    if not any(other in again for other in step.awaits):
+        return False
+    # A step that completed keeps its result, unless the operator asked for what is downstream.
+    past = recorded.get(step.id)
+    if from_step is None:
+        return past is not None and past.status is StepStatus.SKIPPED
+    return True

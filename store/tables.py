@@ -1,0 +1,209 @@
+"""The tables. Times are integer microseconds since 1970, UTC; ids are 32 hex digits (UUIDv7).
+
+JSON is kept as text that this room encodes itself, so that both databases give back the same bytes
+and nothing is decoded that nobody reads.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+organisations = Table(
+    "organisations",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    #: What the key is looked up by; derived from the key and no secret.
+    Column("id", String(32), primary_key=True),
+    Column("org_id", String(32), ForeignKey("organisations.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("role", String(16), nullable=False),
+    #: HMAC-SHA256 of the whole key under the deployment's pepper, in hex.
+    Column("digest", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Index(None, "org_id"),
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("org_id", String(32), ForeignKey("organisations.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("description", Text),
+    Column("status", String(16), nullable=False),
+    Column("trigger_type", String(16), nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Index(None, "org_id", "name"),
+    Index(None, "org_id", "created_at"),
+)
+
+#: Immutable. A version outlives its workflow while a run pins it.
+versions = Table(
+    "versions",
+    metadata,
+    Column("workflow_id", String(32), ForeignKey("workflows.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("definition", Text, nullable=False),
+    Column("change_summary", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("org_id", String(32), ForeignKey("organisations.id"), nullable=False),
+    Column("workflow_id", String(32), ForeignKey("workflows.id"), nullable=False),
+    Column("workflow_name", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    #: Which surface the run was started on, and by what: `manual`, `api`, `schedule`, `event` …
+    Column("surface", String(16), nullable=False),
+    Column("trigger", String(64), nullable=False),
+    Column("input", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    #: What an operator asked for and the execution has not carried out yet (`Intent`).
+    Column("intent", String(16)),
+    #: The number of the latest execution, and the Temporal workflow id that it has.
+    Column("n", Integer, nullable=False, server_default=text("1")),
+    Column("temporal_id", String(64), nullable=False),
+    Column("from_step", String(64)),
+    Column("output", Text),
+    Column("output_blob", String(32)),
+    Column("error", Text),
+    #: Holds one of the organisation's places.
+    Column("admitted", Boolean, nullable=False, server_default=false()),
+    #: Since when it has been asking for a place; a resumed run keeps its first place in the line.
+    Column("queued_at", BigInteger, nullable=False),
+    Column("dispatched_at", BigInteger),
+    #: The last sequence number given to an event of this run.
+    Column("seq", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("completed_at", BigInteger),
+    Column("updated_at", BigInteger, nullable=False),
+    Index(None, "org_id", "created_at"),
+    Index(None, "workflow_id", "created_at"),
+    Index(None, "org_id", "status", "queued_at"),
+    Index(None, "status", "updated_at"),
+)
+
+#: One row for a step in an iteration: its latest generation. It is the journal of the step.
+step_runs = Table(
+    "step_runs",
+    metadata,
+    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("step_id", String(64), primary_key=True),
+    #: The index in each loop around it, as in `3.0`; empty at the top.
+    Column("iteration", String(64), primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    #: The recorded `engine.outcomes.Answer`, without data.
+    Column("answer", Text),
+    Column("output", Text),
+    Column("output_blob", String(32)),
+    Column("output_size", Integer, nullable=False, server_default=text("0")),
+    #: A loop's items, until and after it is complete.
+    Column("items", Text),
+    Column("items_blob", String(32)),
+    #: `{"code", "message"}` of the last failure, or `{"reason"}` of a skip.
+    Column("error", Text),
+    #: The worker that began the latest attempt.
+    Column("worker", String(64)),
+    Column("wake_at", BigInteger),
+    Column("started_at", BigInteger),
+    Column("completed_at", BigInteger),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+#: The one log that streams, job logs and outgoing webhooks read; gap-free within a run.
+run_events = Table(
+    "run_events",
+    metadata,
+    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("type", String(32), nullable=False),
+    Column("step_id", String(64)),
+    Column("iteration", String(64)),
+    Column("data", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+#: Values too large for a row.
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "run_id"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("org_id", String(32), ForeignKey("organisations.id"), primary_key=True),
+    #: Method and concrete path, so that two workflows never share a key.
+    Column("endpoint", String(400), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("run_id", String(32)),
+    #: The first answer; NULL until there is one to remember.
+    Column("status_code", Integer),
+    Column("body", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "created_at"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
