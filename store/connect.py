@@ -18,7 +18,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 #: How long SQLite waits for another process's transaction.
 BUSY_MS = 30_000
 
-_POSTGRESQL: dict[str, Any] = {
+#: What every connection to PostgreSQL is opened with: seconds, and milliseconds for the last.
+POSTGRESQL: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -102,7 +103,7 @@ def postgresql_engine(url: URL, *, size: int) -> Engine:
         max_overflow=0,
         # The connection that served last serves next, so that the rest of the pool can go idle.
         pool_use_lifo=True,
-        connect_args=_POSTGRESQL,
+        connect_args=POSTGRESQL,
         hide_parameters=True,
     )
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import psycopg
 from sqlalchemy import URL
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from store.connect import POSTGRESQL
 
 #: The channel that `store.events` notifies.
 CHANNEL = "signalbox"
@@ -69,7 +70,8 @@ class PostgresqlWatch:
     """Listens on a connection of its own."""
 
     def __init__(self, url: URL) -> None:
-        _, self._arguments = PGDialect_psycopg().create_connect_args(url)
+        plain = url.set(drivername="postgresql")
+        self._address = plain.render_as_string(hide_password=False)
         self._connection: psycopg.Connection[Any] | None = None
         self._turn = asyncio.Lock()
 
@@ -101,7 +103,7 @@ class PostgresqlWatch:
             await asyncio.sleep(1)
 
     def _listen(self) -> psycopg.Connection[Any]:
-        connection = psycopg.connect(**self._arguments, connect_timeout=5, autocommit=True)
+        connection = psycopg.connect(self._address, autocommit=True, **POSTGRESQL)
         connection.execute(f"LISTEN {CHANNEL}")
         return connection
 
@@ -118,7 +120,12 @@ class PostgresqlWatch:
 async def _readable(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(descriptor, lambda: ready.done() or ready.set_result(None))
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(descriptor, wake)
     try:
         await ready
     finally:

@@ -1,0 +1,127 @@
+"""The event log of each run: numbered from 1 without gaps, in the order of commitment.
+
+The numbers come from a counter in the run's row, taken in the transaction that writes the events.
+So writers of one run wait for each other, and nobody can see event 7 before event 6 exists. An
+order over all runs would not have that: rows of different transactions commit out of order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import JSON, Integer, Row, bindparam, cast, func, insert, literal, select, update
+
+from engine.errors import NotFound
+from engine.lifecycle import EventType
+from store.clock import now
+from store.database import Tx
+from store.tables import run_events, runs
+from store.values import decode_object, encode
+from store.watch import CHANNEL
+
+_TAKE = update(runs).where(runs.c.id == bindparam("run")).values(seq=runs.c.seq + bindparam("k"))
+_TAKE_QUIETLY = _TAKE.returning(runs.c.seq)
+#: A notification is delivered by the commit; in the same statement it costs no round trip.
+_TAKE_ALOUD = _TAKE.returning(runs.c.seq, func.pg_notify(CHANNEL, ""))
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """Something to tell about a run.
+
+    Attributes:
+        iteration: the index in each loop around the step, as in `3.0`; empty at the top.
+    """
+
+    type: EventType
+    step_id: str | None = None
+    iteration: str = ""
+    data: dict[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """An event as it was written; `at` is in microseconds UTC."""
+
+    run_id: str
+    seq: int
+    type: EventType
+    step_id: str | None
+    iteration: str
+    data: dict[str, JsonValue]
+    at: int
+
+
+def append(tx: Tx, run_id: str, events: Sequence[NewEvent]) -> int:
+    """Write the events behind the run's last one; answers the last number in use.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    take = _TAKE_ALOUD if tx.dialect.name == "postgresql" else _TAKE_QUIETLY
+    taken = tx.execute(take, {"run": run_id, "k": len(events)}).one_or_none()
+    if taken is None:
+        raise NotFound("There is no such run.", code="run_not_found")
+    last: int = taken.seq
+    at = now()
+    if events:
+        tx.execute(
+            insert(run_events),
+            [
+                {
+                    "run_id": run_id,
+                    "seq": seq,
+                    "type": event.type,
+                    "step_id": event.step_id,
+                    "iteration": event.iteration,
+                    "data": encode(event.data),
+                    "at": at,
+                }
+                for seq, event in enumerate(events, start=last - len(events) + 1)
+            ],
+        )
+    return last
+
+
+def after(tx: Tx, marks: Mapping[str, int], limit: int = 500) -> list[EventRow]:
+    """Events of several runs beyond what is known of each, by run, then by number.
+
+    Args:
+        tx: The transaction.
+        marks: For each watched run the last number that is known; 0 for none.
+        limit: How many to answer at most. A full answer means that there may be more: ask again
+            with the marks moved on.
+    """
+    text = literal(encode(dict(marks)))
+    if tx.dialect.name == "postgresql":
+        each = func.json_each_text(cast(text, JSON)).table_valued("key", "value").render_derived()
+    else:
+        each = func.json_each(text).table_valued("key", "value")
+    rows = tx.execute(
+        select(run_events)
+        .join(
+            each,
+            (run_events.c.run_id == each.c.key) & (run_events.c.seq > cast(each.c.value, Integer)),
+        )
+        .order_by(run_events.c.run_id, run_events.c.seq)
+        .limit(limit)
+    )
+    return [_row(row) for row in rows]
+
+
+def last(tx: Tx, run_id: str) -> int:
+    """The number of the run's last event; 0 when it has none or is not there."""
+    return tx.scalar(select(runs.c.seq).where(runs.c.id == run_id)) or 0
+
+
+def _row(row: Row[Any]) -> EventRow:
+    return EventRow(
+        run_id=row.run_id,
+        seq=row.seq,
+        type=EventType(row.type),
+        step_id=row.step_id,
+        iteration=row.iteration or "",
+        data=decode_object(row.data),
+        at=row.at,
+    )

@@ -1,0 +1,22 @@
+"""Organisations: whose things are whose."""
+
+from sqlalchemy import select
+
+from store.clock import now
+from store.database import Tx, insert
+from store.ids import new_id
+from store.tables import organisations
+
+
+def ensure(tx: Tx, name: str) -> str:
+    """The id of the organisation of this name, which is made when there is none."""
+    find = select(organisations.c.id).where(organisations.c.name == name)
+    found = tx.scalar(find)
+    if found is None:
+        tx.execute(
+            insert(tx, organisations)
+            .values(id=new_id(), name=name, created_at=now())
+            .on_conflict_do_nothing(index_elements=["name"])
+        )
+        found = tx.execute(find).scalar_one()
+    return str(found)

@@ -1,0 +1,224 @@
+"""Runs: accepted here, dispatched and swept from what is found here.
+
+What an execution does to its run (open, close, pause, cancel, resume) is in `store.executions`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import Row, Select, func, select, update
+
+from engine.errors import Conflict, NotFound
+from engine.lifecycle import TERMINAL, EventType, Intent, RunStatus
+from store import events
+from store.clock import now
+from store.database import Tx, insert
+from store.events import NewEvent
+from store.ids import new_id
+from store.tables import runs
+from store.values import decode, decode_object, encode
+
+_OPEN = [status.value for status in RunStatus if status not in TERMINAL]
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run, as `store.tables.runs` describes it. Times are microseconds UTC."""
+
+    id: str
+    org_id: str
+    workflow_id: str
+    workflow_name: str
+    version: int
+    surface: str
+    trigger: str
+    input: dict[str, JsonValue]
+    status: RunStatus
+    intent: Intent | None
+    n: int
+    temporal_id: str
+    from_step: str | None
+    output: JsonValue
+    output_blob: str | None
+    error: dict[str, JsonValue] | None
+    admitted: bool
+    queued_at: int
+    dispatched_at: int | None
+    seq: int
+    created_at: int
+    started_at: int | None
+    completed_at: int | None
+    updated_at: int
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What a run is accepted with.
+
+    Attributes:
+        version: the version of the workflow that the run keeps to.
+        surface: the surface that it was started on.
+        trigger: what started it: `manual`, `api`, `schedule`, `event` and the like.
+        id: given where the same run may be accepted twice, and made otherwise.
+    """
+
+    org_id: str
+    workflow_id: str
+    workflow_name: str
+    version: int
+    surface: str
+    trigger: str
+    input: dict[str, JsonValue]
+    id: str | None = None
+
+
+def temporal_id(run_id: str, n: int) -> str:
+    """The Temporal workflow id of a run's nth execution."""
+    return f"run/{run_id}/{n}"
+
+
+def accept(tx: Tx, new: NewRun) -> RunRow:
+    """Write the queued run and its first event. A run that is there already stays as it is.
+
+    Raises:
+        Conflict: The id that was given belongs to a run of another organisation.
+    """
+    run_id = new.id or new_id()
+    at = now()
+    row = tx.execute(
+        insert(tx, runs)
+        .values(
+            id=run_id,
+            org_id=new.org_id,
+            workflow_id=new.workflow_id,
+            workflow_name=new.workflow_name,
+            version=new.version,
+            surface=new.surface,
+            trigger=new.trigger,
+            input=encode(new.input),
+            status=RunStatus.QUEUED,
+            n=1,
+            temporal_id=temporal_id(run_id, 1),
+            admitted=False,
+            queued_at=at,
+            seq=0,
+            created_at=at,
+            updated_at=at,
+        )
+        .on_conflict_do_nothing(index_elements=["id"])
+        .returning(runs.c.id)
+    ).one_or_none()
+    if row is not None:
+        events.append(tx, run_id, [NewEvent(EventType.RUN_QUEUED)])
+    accepted = by_id(tx, run_id)
+    if accepted is None or accepted.org_id != new.org_id:
+        raise Conflict("The run's id is taken.", code="run_id_taken")
+    return accepted
+
+
+def get(tx: Tx, org_id: str, run_id: str) -> RunRow:
+    """The run.
+
+    Raises:
+        NotFound: There is none, or it is another organisation's.
+    """
+    row = tx.execute(select(runs).where(runs.c.id == run_id, runs.c.org_id == org_id)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such run.", code="run_not_found")
+    return _row(row)
+
+
+def by_id(tx: Tx, run_id: str) -> RunRow | None:
+    """The run of any organisation: for the worker and the sweeper, never for a request."""
+    row = tx.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+    return None if row is None else _row(row)
+
+
+def page(
+    tx: Tx,
+    org_id: str,
+    *,
+    workflow_id: str | None = None,
+    statuses: Sequence[RunStatus] = (),
+    limit: int,
+    offset: int,
+) -> tuple[list[RunRow], int]:
+    """A page of the organisation's runs, newest first, and how many there are in all."""
+    wanted = [runs.c.org_id == org_id]
+    if workflow_id is not None:
+        wanted.append(runs.c.workflow_id == workflow_id)
+    if statuses:
+        wanted.append(runs.c.status.in_(statuses))
+    rows = tx.execute(
+        select(runs)
+        .where(*wanted)
+        .order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    total = tx.execute(select(func.count()).select_from(runs).where(*wanted)).scalar_one()
+    return [_row(row) for row in rows], total
+
+
+def dispatched(tx: Tx, run_id: str, n: int) -> None:
+    """Note that Temporal has the execution; the first time counts, and no older execution does."""
+    tx.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.n == n, runs.c.dispatched_at.is_(None))
+        .values(dispatched_at=now())
+    )
+
+
+def undispatched(tx: Tx, before: int, limit: int) -> list[RunRow]:
+    """Queued runs that Temporal was never seen to take, untouched since before this time.
+
+    It goes by the last change, not by the place in the line: a resumed run keeps an old place
+    and is dispatched a moment later by whoever resumed it.
+    """
+    return _oldest(
+        tx,
+        select(runs).where(
+            runs.c.status == RunStatus.QUEUED,
+            runs.c.dispatched_at.is_(None),
+            runs.c.updated_at < before,
+        ),
+        limit,
+    )
+
+
+def open_runs(tx: Tx, updated_before: int, limit: int) -> list[RunRow]:
+    """Queued and running runs that have not changed since, longest unchanged first."""
+    return _oldest(
+        tx,
+        select(runs).where(
+            runs.c.status.in_([RunStatus.QUEUED, RunStatus.RUNNING]),
+            runs.c.updated_at < updated_before,
+        ),
+        limit,
+    )
+
+
+def with_intent(tx: Tx, limit: int) -> list[RunRow]:
+    """Runs that are not over and were asked for something that they have not carried out."""
+    return _oldest(
+        tx,
+        select(runs).where(runs.c.status.in_(_OPEN), runs.c.intent.is_not(None)),
+        limit,
+    )
+
+
+def _oldest(tx: Tx, query: Select[Any], limit: int) -> list[RunRow]:
+    ordered = query.order_by(runs.c.updated_at, runs.c.id).limit(limit)
+    return [_row(row) for row in tx.execute(ordered)]
+
+
+def _row(row: Row[Any]) -> RunRow:
+    fields = row._asdict()
+    fields["input"] = decode_object(row.input)
+    fields["status"] = RunStatus(row.status)
+    fields["intent"] = None if row.intent is None else Intent(row.intent)
+    fields["output"] = None if row.output is None else decode(row.output)
+    fields["error"] = None if row.error is None else decode_object(row.error)
+    return RunRow(**fields)

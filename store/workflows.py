@@ -1,0 +1,191 @@
+"""Workflows and their versions. A version never changes; the row only names the newest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import ColumnElement, Row, Text, cast, exists, func, literal, select
+from sqlalchemy.dialects.postgresql import JSONB
+
+from engine.errors import NotFound
+from store.clock import now
+from store.database import Tx
+from store.ids import new_id
+from store.tables import versions, workflows
+from store.values import decode_object, decode_strings, encode
+
+
+@dataclass(frozen=True)
+class WorkflowRow:
+    """A workflow. Times are microseconds UTC; `version` is the newest one's number."""
+
+    id: str
+    org_id: str
+    name: str
+    description: str | None
+    status: str
+    trigger_type: str
+    tags: list[str]
+    version: int
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One version of a workflow's definition."""
+
+    workflow_id: str
+    version: int
+    definition: dict[str, JsonValue]
+    change_summary: str
+    created_at: int
+
+
+def create(
+    tx: Tx,
+    org_id: str,
+    *,
+    name: str,
+    description: str | None,
+    definition: dict[str, JsonValue],
+    status: str,
+    trigger_type: str,
+    tags: list[str],
+    change_summary: str = "Initial version",
+) -> WorkflowRow:
+    """A new workflow and its version 1."""
+    at = now()
+    row = tx.execute(
+        workflows.insert()
+        .values(
+            id=new_id(),
+            org_id=org_id,
+            name=name,
+            description=description,
+            status=status,
+            trigger_type=trigger_type,
+            tags=encode([*tags]),
+            version=1,
+            created_at=at,
+            updated_at=at,
+        )
+        .returning(workflows)
+    ).one()
+    tx.execute(
+        versions.insert().values(
+            workflow_id=row.id,
+            version=1,
+            definition=encode(definition),
+            change_summary=change_summary,
+            created_at=at,
+        )
+    )
+    return _row(row)
+
+
+def get(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow:
+    """The workflow.
+
+    Raises:
+        NotFound: There is none, or it is another organisation's, or it was deleted.
+    """
+    row = tx.execute(
+        select(workflows).where(
+            workflows.c.id == workflow_id,
+            workflows.c.org_id == org_id,
+            workflows.c.deleted_at.is_(None),
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such workflow.", code="workflow_not_found")
+    return _row(row)
+
+
+def page(
+    tx: Tx,
+    org_id: str,
+    *,
+    status: str | None = None,
+    trigger_type: str | None = None,
+    tag: str | None = None,
+    limit: int,
+    offset: int,
+) -> tuple[list[WorkflowRow], int]:
+    """A page of the organisation's workflows, newest first, and how many there are in all."""
+    wanted = [workflows.c.org_id == org_id, workflows.c.deleted_at.is_(None)]
+    if status is not None:
+        wanted.append(workflows.c.status == status)
+    if trigger_type is not None:
+        wanted.append(workflows.c.trigger_type == trigger_type)
+    if tag is not None:
+        wanted.append(_tagged(tx, tag))
+    rows = tx.execute(
+        select(workflows)
+        .where(*wanted)
+        .order_by(workflows.c.created_at.desc(), workflows.c.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    total = tx.execute(select(func.count()).select_from(workflows).where(*wanted)).scalar_one()
+    return [_row(row) for row in rows], total
+
+
+def version(tx: Tx, workflow_id: str, version: int) -> VersionRow:
+    """One version, also of a deleted workflow, since a run may still pin it.
+
+    It asks for no organisation: the caller has got the workflow, or a run that pins the version.
+
+    Raises:
+        NotFound: The workflow has no such version.
+    """
+    row = tx.execute(
+        select(versions).where(versions.c.workflow_id == workflow_id, versions.c.version == version)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such version.", code="version_not_found")
+    return VersionRow(
+        workflow_id=row.workflow_id,
+        version=row.version,
+        definition=decode_object(row.definition),
+        change_summary=row.change_summary,
+        created_at=row.created_at,
+    )
+
+
+def definition_text(tx: Tx, workflow_id: str, version: int) -> str:
+    """The definition of a version as JSON text, for a reader that parses it in its own way.
+
+    Raises:
+        NotFound: The workflow has no such version.
+    """
+    found = tx.scalar(
+        select(versions.c.definition).where(
+            versions.c.workflow_id == workflow_id, versions.c.version == version
+        )
+    )
+    if found is None:
+        raise NotFound("There is no such version.", code="version_not_found")
+    return str(found)
+
+
+def _tagged(tx: Tx, tag: str) -> ColumnElement[bool]:
+    if tx.dialect.name == "postgresql":
+        return func.jsonb_exists(cast(workflows.c.tags, JSONB), cast(literal(tag), Text))
+    each = func.json_each(workflows.c.tags).table_valued("value")
+    return exists(select(1).select_from(each).where(each.c.value == tag))
+
+
+def _row(row: Row[Any]) -> WorkflowRow:
+    return WorkflowRow(
+        id=row.id,
+        org_id=row.org_id,
+        name=row.name,
+        description=row.description,
+        status=row.status,
+        trigger_type=row.trigger_type,
+        tags=decode_strings(row.tags),
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
