@@ -19,6 +19,7 @@ class StepCall(BaseModel):
         attempt: from 1; counts failures that the step itself reported.
         final: a failure of this attempt is the step's failure.
         local: runs as a local activity and has to hand over what takes long.
+        moved: was handed over, and may still be going on where it began.
         poll: asks again whether a wait is over.
         once: the step's effect may not be repeated when its outcome is unknown.
     """
@@ -31,6 +32,7 @@ class StepCall(BaseModel):
     attempt: int = 1
     final: bool = True
     local: bool = False
+    moved: bool = False
     poll: bool = False
     once: bool = False
 

@@ -25,6 +25,7 @@ class Skipped:
 
     step: PlannedStep
     iteration: Iteration
+    fact: StepFact
     reason: str
 
 
@@ -34,6 +35,7 @@ class Woken:
 
     step: PlannedStep
     iteration: Iteration
+    fact: StepFact
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class LoopOver:
 
     step: PlannedStep
     iteration: Iteration
+    fact: StepFact
     failure: Failure | None
 
 
@@ -51,9 +54,19 @@ class Abandoned:
 
     step: PlannedStep
     iteration: Iteration
+    fact: StepFact
 
 
-Move = Start | Skipped | Woken | LoopOver | Abandoned
+@dataclass(frozen=True)
+class Suspended:
+    """The step's poll is to stop while nothing may start; it is asked again later."""
+
+    step: PlannedStep
+    iteration: Iteration
+    fact: StepFact
+
+
+Move = Start | Skipped | Woken | LoopOver | Abandoned | Suspended
 
 
 class Verdict(Enum):

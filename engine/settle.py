@@ -110,8 +110,8 @@ def resume(
             facts.steps[step.id] = StepFact(generation=generation)
             continue
         fact = StepFact(status=past.status, generation=past.generation, failure=past.failure)
-        if isinstance(past.outcome, Branch):
-            fact.untaken = past.outcome.untaken
+        if isinstance(past.outcome, Branch | Sleep | Await):
+            settle(fact, past.outcome)
         facts.steps[step.id] = fact
     return Resumption(facts, reset)
 
@@ -141,7 +141,9 @@ def _again(plan: Plan, recorded: Mapping[str, Recorded], from_step: str | None) 
             and step.on_error in ("continue", "fallback")
             and not _fallback_failed(step, recorded)
         )
-        if past.status not in (StepStatus.COMPLETED, StepStatus.SKIPPED) and not kept_failure:
+        still_waits = past.status is StepStatus.WAITING and isinstance(past.outcome, Sleep | Await)
+        settled = past.status in (StepStatus.COMPLETED, StepStatus.SKIPPED)
+        if not (settled or kept_failure or still_waits):
             again.add(step.id)
     spread = from_step is not None or bool(again)
     while spread:

@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 #: Seconds between the attempts at one transaction.
 _PAUSES = (0.02, 0.1, 0.5, 1.0)
+#: Seconds after which no further attempt is made: each may take long to learn that it failed.
+_PATIENCE = 5.0
 _SQLITE_READERS = 4
 
 
@@ -115,15 +117,18 @@ class Database:
         self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Tx], T]
     ) -> T:
         loop = asyncio.get_running_loop()
-        for pause in _PAUSES:
+        give_up = loop.time() + _PATIENCE
+        pauses = iter(_PAUSES)
+        while True:
             try:
                 return await loop.run_in_executor(threads, _once, engine, work)
-            except _AgainError:
+            except _AgainError as error:
+                pause = next(pauses, None)
+                if pause is None or loop.time() + pause > give_up:
+                    raise Unavailable("The database does not answer; try again.") from (
+                        error.__cause__
+                    )
                 await asyncio.sleep(pause)
-        try:
-            return await loop.run_in_executor(threads, _once, engine, work)
-        except _AgainError as error:
-            raise Unavailable("The database does not answer; try again.") from error.__cause__
 
 
 def _once(engine: Engine, work: Callable[[Tx], T]) -> T:

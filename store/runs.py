@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import Row, Select, func, select, update
 
+from engine.book import execution_id
 from engine.errors import Conflict, NotFound
 from engine.lifecycle import TERMINAL, EventType, Intent, RunStatus
 from store import events
@@ -74,11 +75,6 @@ class NewRun:
     id: str | None = None
 
 
-def temporal_id(run_id: str, n: int) -> str:
-    """The Temporal workflow id of a run's nth execution."""
-    return f"run/{run_id}/{n}"
-
-
 def accept(tx: Tx, new: NewRun) -> RunRow:
     """Write the queued run and its first event. A run that is there already stays as it is.
 
@@ -100,7 +96,7 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
             input=encode(new.input),
             status=RunStatus.QUEUED,
             n=1,
-            temporal_id=temporal_id(run_id, 1),
+            temporal_id=execution_id(run_id, 1),
             admitted=False,
             queued_at=at,
             seq=0,

@@ -6,17 +6,20 @@ Histories hold nothing but these, so a change here needs a gate in `workflows.ve
 from pydantic import BaseModel
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from engine.book import ADMIT, execution_id
 from engine.facts import Facts
 from engine.plan import Plan
 
+__all__ = ["ADMIT", "DATA_CONVERTER", "PAUSE", "RUN", "TASK_TIMEOUT", "RunInput", "workflow_id"]
+
+workflow_id = execution_id
+
 #: The workflow type that carries out every run.
 RUN = "run"
-#: A place has become free and was given to this run.
-ADMIT = "admit"
 #: Start nothing new; when what is in flight has finished, end as paused.
 PAUSE = "pause"
 
-#: Seconds. A local activity holds its workflow task, so this bounds how late signals and cancel are.
+#: Seconds. A local activity holds its workflow task: this bounds how late signals and cancel are.
 TASK_TIMEOUT = 2.0
 
 DATA_CONVERTER = pydantic_data_converter
@@ -41,12 +44,3 @@ class Carried(BaseModel):
 
     plan: Plan
     facts: Facts
-
-
-def workflow_id(run: str, n: int) -> str:
-    """Temporal's workflow id of an execution.
-
-    >>> workflow_id("ab", 2)
-    'run/ab/2'
-    """
-    return f"run/{run}/{n}"

@@ -1,0 +1,101 @@
+"""What a step type is, and what it is given.
+
+A step type is one file in `activities/steps/`: a `Config` model, a `run` function and a `STEP`.
+`run` gets a configuration that is rendered and validated, and a context; it answers an outcome or
+raises `StepError`. It knows nothing of Temporal, SQL or settings.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from activities.clients.http import HttpDoor
+from activities.clients.shell import Shell
+from engine.catalog import Lane, StepKind
+from engine.errors import StepError
+from engine.expressions import ExpressionError, evaluate
+from engine.outcomes import Outcome
+
+
+class StepConfig(BaseModel):
+    """Base of every step type's `Config`: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The seams that steps reach the world through; opened once by the worker."""
+
+    http: HttpDoor
+    shell: Shell
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step knows besides its configuration.
+
+    Attributes:
+        key: the idempotency key of the step's effect, the same on every attempt.
+        attempt: from 1; counts failures that the step itself reported.
+        timeout: seconds that this attempt has.
+        now: seconds since 1970 when the attempt began.
+        until: when a wait that is asked again gives up (seconds since 1970); None the first time.
+        began: when the step first began (seconds since 1970).
+    """
+
+    key: str
+    step: str
+    attempt: int
+    timeout: float
+    now: float
+    began: float
+    clients: Clients
+    scope: Mapping[str, JsonValue] = field(repr=False)
+    until: float | None = None
+
+    def evaluate(self, expression: str) -> JsonValue:
+        """The value of an expression of the step's own configuration.
+
+        Raises:
+            StepError: `expression_failed`, not retryable.
+        """
+        try:
+            return evaluate(expression, self.scope)
+        except ExpressionError as error:
+            raise StepError("expression_failed", str(error), retryable=False) from error
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class StepType(Generic[C]):
+    """A step type. See `engine.catalog.StepKind` for what the fields mean."""
+
+    config: type[C]
+    run: Callable[[C, StepContext], Awaitable[Outcome]]
+    lane: Lane = "long"
+    timeout: float = 300
+    expressions: tuple[str, ...] = ()
+    body: str | None = None
+    targets: tuple[str, ...] = ()
+    live: bool = False
+
+    def kind(self, name: str) -> StepKind:
+        """The type as the language sees it."""
+        return StepKind(
+            name=name,
+            config=self.config,
+            lane=self.lane,
+            timeout=self.timeout,
+            expressions=self.expressions,
+            body=self.body,
+            targets=self.targets,
+            live=self.live,
+        )
+
+
+AnyStepType = StepType[Any]

@@ -1,0 +1,125 @@
+"""Definitions as steps need them: what each step refers to, worked out once for a version."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from engine.catalog import Catalog, StepKind
+from engine.definition import Definition, Step
+from engine.expressions import expression_references, references
+from engine.plan import body_of
+from store import workflows
+from store.database import Database
+
+_KEPT = 256
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One step of a version.
+
+    Attributes:
+        loops: ids of the loops around it, outermost first.
+        needs: the steps whose rows its expressions read, each with the number of loops around it.
+    """
+
+    step: Step
+    kind: StepKind
+    loops: tuple[str, ...]
+    needs: dict[str, int]
+
+    def places(self, iteration: Sequence[int]) -> dict[str, str]:
+        """Where the rows that it reads are: for each step the iteration that this one sees."""
+        return {
+            step_id: ".".join(map(str, iteration[:depth])) for step_id, depth in self.needs.items()
+        }
+
+
+@dataclass(frozen=True)
+class Version:
+    """An immutable version of a workflow, ready to be carried out."""
+
+    definition: Definition
+    steps: dict[str, Prepared]
+
+
+class Definitions:
+    """The versions that were used last; a version never changes, so none is ever stale."""
+
+    def __init__(self, database: Database, catalog: Catalog) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._kept: OrderedDict[tuple[str, int], Version] = OrderedDict()
+
+    async def get(self, workflow_id: str, version: int) -> Version:
+        """The version, from memory or from the store.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        key = (workflow_id, version)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        text = await self._database.read(
+            lambda tx: workflows.definition_text(tx, workflow_id, version)
+        )
+        prepared = prepare(Definition.model_validate_json(text), self._catalog)
+        self._kept[key] = prepared
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return prepared
+
+
+def prepare(definition: Definition, catalog: Catalog) -> Version:
+    """Work out what each step of a valid definition refers to."""
+    found: dict[str, tuple[Step, StepKind, tuple[str, ...]]] = {}
+    _collect(definition.steps, (), catalog, found)
+    depth = {step_id: len(loops) for step_id, (_, _, loops) in found.items()}
+    steps = {
+        step_id: Prepared(
+            step,
+            kind,
+            loops,
+            {needed: depth[needed] for needed in _needs(step, kind) if needed in depth},
+        )
+        for step_id, (step, kind, loops) in found.items()
+    }
+    return Version(definition, steps)
+
+
+def _collect(
+    steps: Sequence[Step],
+    loops: tuple[str, ...],
+    catalog: Catalog,
+    found: dict[str, tuple[Step, StepKind, tuple[str, ...]]],
+) -> None:
+    for step in steps:
+        kind = catalog[step.type]
+        found[step.id] = (step, kind, loops)
+        _collect(body_of(step, kind), (*loops, step.id), catalog, found)
+
+
+def _needs(step: Step, kind: StepKind) -> set[str]:
+    needed: set[str] = set()
+    templates, expressions = split(step, kind)
+    needed |= references(templates).steps
+    for expression in expressions.values():
+        needed |= expression_references(expression).steps
+    if step.when is not None:
+        needed |= expression_references(step.when).steps
+    return needed
+
+
+def split(step: Step, kind: StepKind) -> tuple[dict[str, JsonValue], dict[str, str]]:
+    """The parts of a configuration that are templates, and those that are expressions."""
+    templates: dict[str, JsonValue] = {}
+    expressions: dict[str, str] = {}
+    for key, value in step.config.items():
+        if key in kind.expressions and isinstance(value, str):
+            expressions[key] = value
+        elif key != kind.body:
+            templates[key] = value
+    return templates, expressions

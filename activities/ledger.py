@@ -1,0 +1,199 @@
+"""The interpreter's own book-keeping: what never becomes a step's activity.
+
+Opening a run (with its plan), skips and wake-ups, the outputs of a loop, the end of a run. Every
+call may be repeated: it changes nothing the second time. Source: DESIGN §3.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.definitions import Definitions, Version
+from activities.scopes import describe, load, see
+from engine.book import (
+    ADMIT,
+    Entries,
+    LoopClosed,
+    LoopEnd,
+    Opened,
+    RunClosed,
+    RunEnd,
+    RunRef,
+    execution_id,
+)
+from engine.call import StepCall
+from engine.catalog import Catalog
+from engine.errors import StepError
+from engine.expressions import ExpressionError, references, render
+from engine.facts import Failure
+from engine.lifecycle import RunStatus
+from engine.outcomes import Done
+from store import executions, journal, steps
+from store.database import Database, Tx
+from store.executions import Execution
+
+_log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """The activities of the ledger; `limit` is how many places an organisation has."""
+
+    def __init__(
+        self,
+        database: Database,
+        definitions: Definitions,
+        catalog: Catalog,
+        client: Client,
+        limit: int,
+    ) -> None:
+        self._database = database
+        self._definitions = definitions
+        self._catalog = catalog
+        self._client = client
+        self._limit = limit
+        self._signals: set[asyncio.Task[None]] = set()
+
+    @activity.defn(name="open_run")
+    async def open_run(self, ref: RunRef) -> Opened:
+        """Take a place and answer the plan; or say that there is none, or that the run is over."""
+        opening = await self._database.write(
+            lambda tx: executions.open_execution(tx, ref.run, ref.n, self._limit, self._catalog)
+        )
+        self._admit(opening.handed)
+        return Opened(state=opening.state, plan=opening.plan, facts=opening.facts)
+
+    @activity.defn(name="record")
+    async def record(self, entries: Entries) -> None:
+        """Record skips, wake-ups and waits that were given up."""
+        await self._database.write(
+            lambda tx: journal.mark(tx, entries.run, entries.n, entries.entries)
+        )
+
+    @activity.defn(name="close_loop")
+    async def close_loop(self, end: LoopEnd) -> LoopClosed:
+        """Gather the outputs of a loop's items into its own, or record its failure."""
+        call = StepCall(
+            run=end.run,
+            n=end.n,
+            step=end.step,
+            iteration=end.iteration,
+            generation=end.generation,
+            attempt=end.attempt,
+            final=end.final,
+        )
+        failure = end.failure
+        if failure is None:
+            try:
+                await self._gather(call)
+                return LoopClosed()
+            except StepError as error:
+                failure = Failure(
+                    code=error.stable_code, message=error.message, step=end.step, retryable=False
+                )
+        told = failure
+        await self._database.write(lambda tx: journal.fail(tx, call, told))
+        return LoopClosed(failure=failure)
+
+    async def _gather(self, call: StepCall) -> None:
+        facts = await self._database.read(lambda tx: steps.run_facts(tx, call.run))
+        if facts is None:
+            return
+        version = await self._definitions.get(facts.workflow_id, facts.version)
+        body = [
+            step_id
+            for step_id, prepared in version.steps.items()
+            if prepared.loops and prepared.loops[-1] == call.step
+        ]
+
+        def gather(tx: Tx) -> None:
+            count = len(steps.items(tx, call.run, call.step, call.place))
+            found = steps.outputs_of(tx, call.run, body[-1], call.place, call.generation)
+            outputs: list[JsonValue] = [found.get(index) for index in range(count)]
+            journal.finish(tx, call, Done(output=outputs))
+
+        await self._database.write(gather)
+
+    @activity.defn(name="close_run")
+    async def close_run(self, end: RunEnd) -> RunClosed:
+        """End the execution, free its place and hand it on; how the run has ended.
+
+        A run whose output cannot be made fails, although all its steps completed.
+        """
+        status, failure, output = end.status, end.failure, None
+        await self._database.write(lambda tx: journal.mark(tx, end.run, end.n, end.entries))
+        if status is RunStatus.COMPLETED:
+            try:
+                output = await self._output(end.run)
+            except (StepError, ExpressionError) as error:
+                status = RunStatus.FAILED
+                failure = Failure(code="output_failed", message=str(error), retryable=False)
+        try:
+            handed = await self._close(end, status, output, failure)
+        except StepError as error:
+            status = RunStatus.FAILED
+            failure = Failure(code=error.stable_code, message=error.message, retryable=False)
+            handed = await self._close(end, status, None, failure)
+        self._admit(handed)
+        return RunClosed(status=status)
+
+    async def _close(
+        self, end: RunEnd, status: RunStatus, output: JsonValue, failure: Failure | None
+    ) -> list[Execution]:
+        return await self._database.write(
+            lambda tx: executions.close_execution(
+                tx, end.run, end.n, status, self._limit, output=output, error=failure
+            )
+        )
+
+    async def _output(self, run_id: str) -> JsonValue:
+        """The definition's `output`, else that of the last completed step in definition order."""
+        run = await self._database.read(lambda tx: steps.run_facts(tx, run_id))
+        if run is None:
+            return None
+        version = await self._definitions.get(run.workflow_id, run.version)
+        template = version.definition.output
+        if template is None:
+            return await self._database.read(lambda tx: _last_output(tx, run_id, version))
+        needed = dict.fromkeys(references(template).steps, "")
+
+        def scope(tx: Tx) -> dict[str, JsonValue]:
+            rows = steps.some(tx, run_id, needed)
+            large = load(
+                tx, run_id, [(step, "") for step, row in rows.items() if not row.output_inline]
+            )
+            return {
+                "input": steps.run_input(tx, run_id),
+                "run": describe(run_id, run),
+                "steps": {step: see(rows.get(step), large.get(step)) for step in needed},
+            }
+
+        return render(template, await self._database.read(scope))
+
+    def _admit(self, handed: Sequence[Execution]) -> None:
+        """Tell the executions that were given a place; the sweeper repeats what is lost here."""
+        for run, n in handed:
+            task = asyncio.create_task(self._signal(run, n))
+            self._signals.add(task)
+            task.add_done_callback(self._signals.discard)
+
+    async def _signal(self, run: str, n: int) -> None:
+        handle = self._client.get_workflow_handle(execution_id(run, n))
+        try:
+            await handle.signal(ADMIT)
+        except RPCError as error:
+            _log.info("run/%s/%d was not told of its place: %s", run, n, error.status)
+
+
+def _last_output(tx: Tx, run_id: str, version: Version) -> JsonValue:
+    order = [step.id for step in version.definition.steps]
+    row = steps.last_completed(tx, run_id, order)
+    if row is None:
+        return None
+    if row.output_inline:
+        return row.output
+    return load(tx, run_id, [(row.step_id, "")])[row.step_id]

@@ -1,0 +1,38 @@
+"""`condition`: go one way or the other.
+
+Source: contracts §3.4. Steps named in the branch that is not taken are skipped.
+"""
+
+from pydantic import Field
+
+from activities.base import StepConfig, StepContext, StepType
+from engine.errors import StepError
+from engine.outcomes import Branch
+
+
+class Config(StepConfig):
+    """What is asked, and which steps run on either answer."""
+
+    expression: str = Field(description="An expression that is true or false.")
+    then: list[str] = Field(default=[], description="Steps that run only when it is true.")
+    else_: list[str] = Field(
+        default=[], alias="else", description="Steps that run only when it is false."
+    )
+
+
+async def run(config: Config, context: StepContext) -> Branch:
+    """Evaluate the expression and exclude the other branch."""
+    result = context.evaluate(config.expression)
+    if not isinstance(result, bool):
+        raise StepError(
+            "not_a_boolean",
+            f"The expression of condition '{context.step}' is neither true nor false; "
+            "compare it with something.",
+            retryable=False,
+        )
+    return Branch(untaken=config.else_ if result else config.then, output={"result": result})
+
+
+STEP = StepType(
+    config=Config, run=run, lane="decides", expressions=("expression",), targets=("then", "else")
+)

@@ -1,0 +1,47 @@
+"""`script`: run a shell or Python script in the sandbox.
+
+Source: seed 004, contracts §3.4 and C-q14, DESIGN §5.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from activities.base import StepConfig, StepContext, StepType
+from engine.errors import StepError
+from engine.outcomes import Done
+
+
+class Config(StepConfig):
+    """What is run."""
+
+    language: Literal["shell", "python"]
+    source: str = Field(min_length=1, max_length=256 * 1024, description="The text of the script.")
+    args: list[str] = Field(default=[], description="What `$1` or `sys.argv[1]` is, and so on.")
+    env: dict[str, str] = Field(default={}, description="The script's whole environment.")
+
+
+async def run(config: Config, context: StepContext) -> Done:
+    """Run the script; answer `{"exit_code", "stdout", "stderr"}`. Another code than 0 fails."""
+    result = await context.clients.shell.run(
+        config.language,
+        config.source,
+        args=config.args,
+        env={"SIGNALBOX_IDEMPOTENCY_KEY": context.key, **config.env},
+        timeout=context.timeout,
+    )
+    if result.exit_code != 0:
+        raise StepError(
+            "script_failed",
+            f"The script ended with {result.exit_code}: {result.stderr[-2_000:].strip()}",
+        )
+    return Done(
+        output={
+            "exit_code": result.exit_code,
+            "stdout": result.stdout,
+            "stderr": result.stderr,
+        }
+    )
+
+
+STEP = StepType(config=Config, run=run, lane="long")

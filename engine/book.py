@@ -1,0 +1,83 @@
+"""What the interpreter and its ledger say to each other, and how an execution is addressed.
+
+The two rooms do not import one another; they meet by activity names and by these.
+"""
+
+from pydantic import BaseModel
+
+from engine.facts import Facts, Failure
+from engine.lifecycle import RunStatus, StepStatus
+from engine.plan import Plan
+
+#: The signal that tells an execution that it was given a place.
+ADMIT = "admit"
+
+
+def execution_id(run: str, n: int) -> str:
+    """Temporal's workflow id of an execution.
+
+    >>> execution_id("ab", 2)
+    'run/ab/2'
+    """
+    return f"run/{run}/{n}"
+
+
+class RunRef(BaseModel):
+    """An execution of a run."""
+
+    run: str
+    n: int
+
+
+class Opened(BaseModel):
+    """How an execution begins: `admitted` with its plan and facts, `queued`, or `over`."""
+
+    state: str
+    plan: Plan | None = None
+    facts: Facts | None = None
+
+
+class Entry(BaseModel):
+    """A change of a step that no activity of its own records."""
+
+    step: str
+    iteration: list[int] = []
+    generation: int = 1
+    status: StepStatus
+    reason: str = ""
+
+
+class Entries(RunRef):
+    """Some entries of one execution."""
+
+    entries: list[Entry]
+
+
+class LoopEnd(RunRef):
+    """A loop whose items are all over, or that failed."""
+
+    step: str
+    iteration: list[int] = []
+    generation: int = 1
+    attempt: int = 1
+    final: bool = True
+    failure: Failure | None = None
+
+
+class RunEnd(Entries):
+    """The end of an execution."""
+
+    status: RunStatus
+    failure: Failure | None = None
+
+
+class LoopClosed(BaseModel):
+    """How a loop has ended: complete, or failed."""
+
+    failure: Failure | None = None
+
+
+class RunClosed(BaseModel):
+    """How an execution has ended."""
+
+    status: RunStatus

@@ -1,0 +1,316 @@
+"""The executions of a run: opening, ending, and the places that they hold.
+
+An organisation has a number of places; an execution that runs holds one. Whoever frees a place
+gives it to the run that has waited longest, in the same transaction; the signal that tells that run
+follows the commit, and the sweeper repeats a lost one. Source: DESIGN §3.3.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import func, select, update
+
+from engine.book import execution_id
+from engine.catalog import Catalog
+from engine.definition import Definition
+from engine.errors import Conflict
+from engine.facts import Facts, Failure
+from engine.lifecycle import RESUMABLE, TERMINAL, EventType, Intent, RunStatus
+from engine.plan import Plan, compile_plan
+from engine.settle import Recorded
+from engine.settle import resume as resume_facts
+from store import events, journal, steps, workflows
+from store import runs as run_rows
+from store.clock import now
+from store.database import Tx
+from store.runs import RunRow
+from store.tables import organisations, runs
+from store.values import encode
+
+#: An execution: the run's id and its number.
+Execution = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an execution finds when it asks to begin.
+
+    Attributes:
+        state: `over` when the run needs no execution (any more); `queued` when it has to wait.
+        handed: executions that were given a place meanwhile and have to be told.
+    """
+
+    state: str
+    handed: list[Execution]
+    plan: Plan | None = None
+    facts: Facts | None = None
+
+
+def open_execution(tx: Tx, run_id: str, n: int, limit: int, catalog: Catalog) -> Opening:
+    """Begin an execution if there is a place for it; repeating it changes nothing."""
+    row = run_rows.by_id(tx, run_id)
+    if row is None or row.n != n or row.status not in (RunStatus.QUEUED, RunStatus.RUNNING):
+        return Opening("over", [])
+    handed: list[Execution] = []
+    if row.status is RunStatus.QUEUED:
+        if not row.admitted:
+            handed = hand_on(tx, row.org_id, limit)
+            if (run_id, n) not in handed:
+                return Opening("queued", handed)
+            handed.remove((run_id, n))
+        _begin(tx, row)
+    plan = _plan(tx, row, catalog)
+    facts = resume_facts(plan, recorded(tx, run_id)).facts if n > 1 else Facts()
+    facts.admitted = True
+    return Opening("admitted", handed, plan, facts)
+
+
+def _begin(tx: Tx, row: RunRow) -> None:
+    tx.execute(
+        update(runs)
+        .where(runs.c.id == row.id)
+        .values(
+            status=RunStatus.RUNNING,
+            started_at=func.coalesce(runs.c.started_at, now()),
+            completed_at=None,
+            updated_at=now(),
+        )
+    )
+    events.append(tx, row.id, [events.NewEvent(EventType.RUN_STARTED, data={"execution": row.n})])
+
+
+def _plan(tx: Tx, row: RunRow, catalog: Catalog) -> Plan:
+    text = workflows.definition_text(tx, row.workflow_id, row.version)
+    return compile_plan(Definition.model_validate_json(text), catalog)
+
+
+def recorded(tx: Tx, run_id: str) -> dict[str, Recorded]:
+    """What is known of the steps of the outermost scope, for a resume."""
+    return {
+        row.step_id: Recorded(
+            row.status,
+            row.generation,
+            row.outcome,
+            Failure(code=row.error["code"], message=row.error["message"], step=row.step_id)
+            if row.error and "code" in row.error
+            else None,
+        )
+        for row in steps.page_rows(tx, run_id)
+    }
+
+
+def hand_on(tx: Tx, org_id: str, limit: int) -> list[Execution]:
+    """Give free places to the runs that have waited longest; the executions that got one."""
+    # Two transactions must not count the same places. SQLite has one writer at a time anyway.
+    tx.execute(select(organisations.c.id).where(organisations.c.id == org_id).with_for_update())
+    live = (RunStatus.QUEUED, RunStatus.RUNNING)
+    held = tx.execute(
+        select(func.count()).where(
+            runs.c.org_id == org_id, runs.c.status.in_(live), runs.c.admitted.is_(True)
+        )
+    ).scalar_one()
+    if held >= limit:
+        return []
+    waiting = (
+        select(runs.c.id)
+        .where(
+            runs.c.org_id == org_id,
+            runs.c.status == RunStatus.QUEUED,
+            runs.c.admitted.is_(False),
+        )
+        .order_by(runs.c.queued_at, runs.c.id)
+        .limit(limit - held)
+    )
+    given = tx.execute(
+        update(runs)
+        .where(runs.c.id.in_(waiting))
+        .values(admitted=True, updated_at=now())
+        .returning(runs.c.id, runs.c.n)
+    )
+    return [(row.id, row.n) for row in given]
+
+
+def close_execution(
+    tx: Tx,
+    run_id: str,
+    n: int,
+    status: RunStatus,
+    limit: int,
+    *,
+    output: JsonValue = None,
+    error: Failure | None = None,
+) -> list[Execution]:
+    """End an execution, once: the first to come decides how. The executions that got its place."""
+    at = now()
+    columns: dict[str, Any] = {
+        "status": status,
+        "intent": None,
+        "admitted": False,
+        "updated_at": at,
+        "error": encode(error.model_dump(exclude={"retryable"})) if error else None,
+        "completed_at": at if status in TERMINAL else None,
+    }
+    if status is RunStatus.COMPLETED:
+        kept = journal.keep(tx, run_id, "output of the run", output)
+        columns |= {"output": kept["output"], "output_blob": kept["output_blob"]}
+    closed = tx.execute(
+        update(runs)
+        .where(
+            runs.c.id == run_id,
+            runs.c.n == n,
+            runs.c.status.in_((RunStatus.QUEUED, RunStatus.RUNNING)),
+        )
+        .values(**columns)
+        .returning(runs.c.org_id, runs.c.started_at)
+    ).first()
+    if closed is None:
+        return []
+    if status in TERMINAL:
+        journal.give_up(tx, run_id, n)
+        events.append(tx, run_id, [_run_completed(status, closed.started_at, at, error)])
+    else:
+        events.append(tx, run_id, [events.NewEvent(EventType.RUN_PAUSED, data=_why(error))])
+    return hand_on(tx, closed.org_id, limit)
+
+
+def _run_completed(
+    status: RunStatus, started_at: int | None, at: int, error: Failure | None
+) -> events.NewEvent:
+    seconds = (at - started_at) // 1_000_000 if started_at else None
+    data: dict[str, JsonValue] = {"status": str(status), "duration_seconds": seconds}
+    return events.NewEvent(EventType.RUN_COMPLETED, data=data | _why(error))
+
+
+def _why(error: Failure | None) -> dict[str, JsonValue]:
+    if error is None:
+        return {}
+    return {"error": {"code": error.code, "message": error.message, "step_id": error.step}}
+
+
+# --- what operators ask for ------------------------------------------------------------------
+
+
+def cancel(tx: Tx, org_id: str, run_id: str) -> RunRow:
+    """Cancel a run that is not over: at once when nothing of it runs, else as an intent.
+
+    Raises:
+        NotFound: there is no such run in the organisation.
+        Conflict: the run has completed or failed.
+    """
+    row = run_rows.get(tx, org_id, run_id)
+    if row.status is RunStatus.CANCELLED:
+        return row
+    if row.status in TERMINAL:
+        raise Conflict(f"The run has {row.status} and cannot be cancelled.")
+    if row.status is RunStatus.RUNNING:
+        return _intend(tx, row, Intent.CANCEL)
+    at = now()
+    tx.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            status=RunStatus.CANCELLED,
+            intent=None,
+            admitted=False,
+            completed_at=at,
+            updated_at=at,
+        )
+    )
+    journal.give_up(tx, run_id, row.n)
+    events.append(tx, run_id, [_run_completed(RunStatus.CANCELLED, row.started_at, at, None)])
+    return run_rows.get(tx, org_id, run_id)
+
+
+def pause(tx: Tx, org_id: str, run_id: str) -> RunRow:
+    """Pause a run: at once while it is queued, between two steps when it runs.
+
+    Raises:
+        NotFound: there is no such run in the organisation.
+        Conflict: the run is over, or is being cancelled.
+    """
+    row = run_rows.get(tx, org_id, run_id)
+    if row.status is RunStatus.PAUSED:
+        return row
+    if row.status in TERMINAL or row.intent is Intent.CANCEL:
+        raise Conflict(f"The run is {row.intent or row.status} and cannot be paused.")
+    if row.status is RunStatus.RUNNING:
+        return _intend(tx, row, Intent.PAUSE)
+    tx.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(status=RunStatus.PAUSED, admitted=False, updated_at=now())
+    )
+    events.append(tx, run_id, [events.NewEvent(EventType.RUN_PAUSED)])
+    return run_rows.get(tx, org_id, run_id)
+
+
+def _intend(tx: Tx, row: RunRow, intent: Intent) -> RunRow:
+    if row.intent is not intent:
+        tx.execute(update(runs).where(runs.c.id == row.id).values(intent=intent, updated_at=now()))
+    return run_rows.get(tx, row.org_id, row.id)
+
+
+def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Catalog) -> RunRow:
+    """Queue the next execution of a run that is paused, failed or cancelled.
+
+    Raises:
+        NotFound: there is no such run in the organisation.
+        Invalid: there is no step `from_step`.
+        Conflict: the run is in another state, or what the step depends on has no result.
+    """
+    row = run_rows.get(tx, org_id, run_id)
+    if row.status not in RESUMABLE:
+        raise Conflict(f"The run is {row.status}; only a paused, failed or cancelled one resumes.")
+    resumption = resume_facts(_plan(tx, row, catalog), recorded(tx, run_id), from_step)
+    n = row.n + 1
+    tx.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            status=RunStatus.QUEUED,
+            n=n,
+            temporal_id=execution_id(run_id, n),
+            from_step=from_step,
+            intent=None,
+            admitted=False,
+            dispatched_at=None,
+            completed_at=None,
+            output=None,
+            output_blob=None,
+            error=None,
+            updated_at=now(),
+        )
+    )
+    journal.reset(tx, run_id, n, resumption.reset)
+    told: dict[str, JsonValue] = {"execution": n}
+    if from_step is not None:
+        told["from_step"] = from_step
+    events.append(tx, run_id, [events.NewEvent(EventType.RUN_RESUMED, data=told)])
+    return run_rows.get(tx, org_id, run_id)
+
+
+# --- what the sweeper finds ------------------------------------------------------------------
+
+
+def admitted(tx: Tx, limit: int) -> list[Execution]:
+    """Executions that were given a place and have not begun: their signal may be lost."""
+    rows = tx.execute(
+        select(runs.c.id, runs.c.n)
+        .where(runs.c.status == RunStatus.QUEUED, runs.c.admitted.is_(True))
+        .order_by(runs.c.queued_at)
+        .limit(limit)
+    )
+    return [(row.id, row.n) for row in rows]
+
+
+def lost(tx: Tx, run_id: str, n: int, reason: str, limit: int) -> list[Execution]:
+    """End an execution that Temporal no longer has: cancelled where that was asked for.
+
+    The executions that got its place.
+    """
+    row = run_rows.by_id(tx, run_id)
+    cancelled = row is not None and row.intent is Intent.CANCEL
+    status = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
+    error = None if cancelled else Failure(code="execution_lost", message=reason)
+    return close_execution(tx, run_id, n, status, limit, error=error)

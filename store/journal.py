@@ -1,0 +1,305 @@
+"""Writing the rows of steps: each step's journal.
+
+Every write carries the number of the execution and loses to a higher one; within one generation of
+a step what is completed or skipped is never overwritten. Source: DESIGN §3.5.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import and_, or_, select, update
+
+from engine.book import Entry
+from engine.call import StepCall
+from engine.errors import StepError
+from engine.facts import Failure
+from engine.lifecycle import STEP_SETTLED, EventType, RunStatus, StepStatus
+from engine.outcomes import Answer, Await, Branch, Done, Each, Outcome, Skip, Sleep
+from store import blobs, events, steps
+from store.clock import now
+from store.database import Tx, insert
+from store.tables import runs, step_runs
+from store.values import decode, encode
+
+_KEY = ("run_id", "step_id", "iteration")
+
+
+def begin(tx: Tx, call: StepCall, worker: str, started_at: int) -> bool:
+    """Record that an attempt began; False when the run or the step is past it."""
+    if not _open(tx, call):
+        return False
+    wrote = _write(
+        tx,
+        call,
+        status=StepStatus.RUNNING,
+        worker=worker,
+        error=None,
+        answer=None,
+        started_at=started_at,
+        completed_at=None,
+    )
+    if wrote:
+        events.append(tx, call.run, [_started(call)])
+    return wrote
+
+
+@dataclass(frozen=True)
+class Attempted:
+    """Who carried an attempt out, and since when.
+
+    Attributes:
+        started_at: microseconds since 1970.
+        begun: `begin` has told of the attempt already.
+    """
+
+    worker: str
+    started_at: int
+    begun: bool
+
+
+def finish(tx: Tx, call: StepCall, outcome: Outcome, attempted: Attempted | None = None) -> bool:
+    """Record what the step answered; False when the run or the step is past it."""
+    if not _open(tx, call):
+        return False
+    columns, event = _outcome_columns(tx, call, outcome)
+    if not _write(tx, call, **{"error": None} | _who(attempted) | columns):
+        return False
+    told = [] if isinstance(outcome, Skip) else _told(call, attempted)
+    if event is not None:
+        told.append(event)
+    events.append(tx, call.run, told)
+    return True
+
+
+def fail(tx: Tx, call: StepCall, failure: Failure, attempted: Attempted | None = None) -> bool:
+    """Record that an attempt failed; it may be the last one or not."""
+    if not _open(tx, call):
+        return False
+    final = call.final or not failure.retryable
+    error: dict[str, JsonValue] = {"code": failure.code, "message": failure.message}
+    wrote = _write(
+        tx,
+        call,
+        status=StepStatus.FAILED if final else StepStatus.WAITING,
+        answer=None,
+        error=encode(error),
+        completed_at=now() if final else None,
+        **_who(attempted),
+    )
+    if wrote:
+        data: dict[str, JsonValue] = {
+            "error": error,
+            "attempt": call.attempt,
+            "will_retry": not final,
+        }
+        failed = events.NewEvent(EventType.STEP_FAILED, call.step, call.place, data)
+        events.append(tx, call.run, [*_told(call, attempted), failed])
+    return wrote
+
+
+def _who(attempted: Attempted | None) -> dict[str, Any]:
+    if attempted is None:
+        return {}
+    return {"worker": attempted.worker, "started_at": attempted.started_at}
+
+
+def _told(call: StepCall, attempted: Attempted | None) -> list[events.NewEvent]:
+    """The event that the attempt began, where nothing has told of it yet."""
+    return [] if attempted is None or attempted.begun else [_started(call)]
+
+
+def _started(call: StepCall) -> events.NewEvent:
+    return events.NewEvent(EventType.STEP_STARTED, call.step, call.place, {"attempt": call.attempt})
+
+
+def _open(tx: Tx, call: StepCall) -> bool:
+    """Whether the run is still carried out by this execution."""
+    return (
+        tx.execute(
+            select(runs.c.id).where(
+                runs.c.id == call.run, runs.c.n == call.n, runs.c.status == RunStatus.RUNNING
+            )
+        ).first()
+        is not None
+    )
+
+
+def _write(tx: Tx, call: StepCall, **columns: Any) -> bool:
+    """Upsert the step's row unless it is past this call."""
+    row = {
+        "run_id": call.run,
+        "step_id": call.step,
+        "iteration": call.place,
+        "n": call.n,
+        "generation": call.generation,
+        "attempt": call.attempt,
+        "updated_at": now(),
+        **columns,
+    }
+    statement = insert(tx, step_runs).values(**row)
+    old, new = step_runs.c, statement.excluded
+    # What is completed or skipped stays so within its generation.
+    settled = [str(status) for status in STEP_SETTLED]
+    statement = statement.on_conflict_do_update(
+        index_elements=_KEY,
+        set_={name: new[name] for name in row if name not in _KEY},
+        where=and_(
+            old.n <= new.n,
+            or_(
+                old.generation < new.generation,
+                and_(old.generation == new.generation, old.status.not_in(settled)),
+            ),
+        ),
+    )
+    return tx.execute(statement.returning(step_runs.c.run_id)).first() is not None
+
+
+def _outcome_columns(
+    tx: Tx, call: StepCall, outcome: Outcome
+) -> tuple[dict[str, Any], events.NewEvent | None]:
+    """The columns that an outcome sets, and the event that tells of it."""
+    at = now()
+    answer = Answer(outcome).model_dump_json()
+    match outcome:
+        case Done(output=value) | Branch(output=value):
+            kept = keep(tx, call.run, call.step, value)
+            columns = {"status": StepStatus.COMPLETED, "answer": answer, "completed_at": at, **kept}
+            return columns, completed_event(call.step, call.place, kept)
+        case Skip(reason=reason):
+            told: dict[str, JsonValue] = {"reason": reason}
+            columns = {
+                "status": StepStatus.SKIPPED,
+                "answer": answer,
+                "completed_at": at,
+                "error": encode(told),
+            }
+            return columns, events.NewEvent(EventType.STEP_SKIPPED, call.step, call.place, told)
+        case Each(items=listed, count=count):
+            text = encode(listed)
+            large = len(text) > blobs.INLINE
+            return {
+                "status": StepStatus.WAITING,
+                "answer": answer,
+                "items": None if large else text,
+                "items_blob": blobs.put(tx, call.run, text.encode()) if large else None,
+            }, None if count == 0 else events.NewEvent(
+                EventType.STEP_WAITING, call.step, call.place, {"items": count}
+            )
+        case Sleep(wake_at=wake_at) | Await(until=wake_at):
+            micros = int(wake_at * 1_000_000)
+            return {
+                "status": StepStatus.WAITING,
+                "answer": answer,
+                "wake_at": micros,
+            }, events.NewEvent(EventType.STEP_WAITING, call.step, call.place, {"until": micros})
+
+
+def keep(tx: Tx, run_id: str, step_id: str, value: JsonValue) -> dict[str, Any]:
+    """The columns that hold an output, in the row or in a blob.
+
+    Raises:
+        StepError: `output_too_large`, not retryable.
+    """
+    text = encode(value)
+    content = text.encode() if len(text) > blobs.INLINE // 4 else None
+    size = len(content) if content is not None else len(text.encode())
+    if size > blobs.MAX:
+        raise StepError(
+            "output_too_large",
+            f"The output of step '{step_id}' is {size:,} bytes; the limit is {blobs.MAX:,}. "
+            "Store it elsewhere and pass a reference on.",
+            retryable=False,
+        )
+    if size <= blobs.INLINE:
+        return {"output": text, "output_blob": None, "output_size": size}
+    blob = blobs.put(tx, run_id, content or text.encode())
+    return {"output": None, "output_blob": blob, "output_size": size}
+
+
+def completed_event(step: str, iteration: str, kept: Mapping[str, Any]) -> events.NewEvent:
+    """`step_completed`, with the output when it is small enough for a row."""
+    data: dict[str, JsonValue] = {"output_size": kept["output_size"]}
+    if kept["output"] is not None:
+        data["output"] = decode(kept["output"])
+    return events.NewEvent(EventType.STEP_COMPLETED, step, iteration, data)
+
+
+def mark(tx: Tx, run_id: str, n: int, entries: Iterable[Entry]) -> None:
+    """Record skips, wake-ups and waits that were given up; repeating it changes nothing."""
+    for entry in entries:
+        call = StepCall(
+            run=run_id,
+            n=n,
+            step=entry.step,
+            iteration=entry.iteration,
+            generation=entry.generation,
+        )
+        columns, event = _mark_columns(tx, call, entry)
+        if _write(tx, call, **columns):
+            events.append(tx, run_id, [event])
+
+
+def _mark_columns(tx: Tx, call: StepCall, entry: Entry) -> tuple[dict[str, Any], events.NewEvent]:
+    at = now()
+    columns: dict[str, Any] = {"status": entry.status, "completed_at": at, "wake_at": None}
+    if entry.status is StepStatus.COMPLETED:
+        past = steps.some(tx, call.run, {call.step: call.place}).get(call.step)
+        began = past.started_at if past and past.started_at else at
+        kept = keep(tx, call.run, call.step, {"waited_seconds": (at - began) // 1_000_000})
+        columns |= {"answer": Answer(Done()).model_dump_json(), **kept}
+        return columns, completed_event(call.step, call.place, kept)
+    told: dict[str, JsonValue] = {"reason": entry.reason}
+    if entry.status is StepStatus.FAILED:
+        # The failure itself is in the row already; it was waiting for its next attempt.
+        told["will_retry"] = False
+        return columns, events.NewEvent(EventType.STEP_FAILED, call.step, call.place, told)
+    columns |= {"error": encode(told)}
+    if entry.status is StepStatus.SKIPPED:
+        columns |= {"answer": Answer(Skip()).model_dump_json()}
+        return columns, events.NewEvent(EventType.STEP_SKIPPED, call.step, call.place, told)
+    return columns, events.NewEvent(EventType.STEP_CANCELLED, call.step, call.place, told)
+
+
+def give_up(tx: Tx, run_id: str, n: int) -> None:
+    """Mark as cancelled what an execution that ends leaves unfinished."""
+    unfinished = [StepStatus.RUNNING, StepStatus.WAITING]
+    rows = tx.execute(
+        update(step_runs)
+        .where(step_runs.c.run_id == run_id, step_runs.c.n <= n, step_runs.c.status.in_(unfinished))
+        .values(status=StepStatus.CANCELLED, completed_at=now(), updated_at=now())
+        .returning(step_runs.c.step_id, step_runs.c.iteration)
+    ).all()
+    events.append(
+        tx,
+        run_id,
+        [events.NewEvent(EventType.STEP_CANCELLED, row.step_id, row.iteration) for row in rows],
+    )
+
+
+def reset(tx: Tx, run_id: str, n: int, generations: Mapping[str, int]) -> None:
+    """Make steps of the outermost scope pending again for execution `n`."""
+    for step_id, generation in generations.items():
+        tx.execute(
+            update(step_runs)
+            .where(
+                step_runs.c.run_id == run_id,
+                step_runs.c.step_id == step_id,
+                step_runs.c.iteration == "",
+            )
+            .values(
+                n=n,
+                generation=generation,
+                status=StepStatus.PENDING,
+                answer=None,
+                output=None,
+                output_blob=None,
+                output_size=0,
+                error=None,
+                wake_at=None,
+                started_at=None,
+                completed_at=None,
+                updated_at=now(),
+            )
+        )

@@ -1,0 +1,212 @@
+"""The rows of steps, for reading: what the run page shows and what later steps need."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import Row, and_, func, or_, select
+
+from engine.errors import NotFound
+from engine.lifecycle import RunStatus, StepStatus
+from engine.outcomes import Answer, Outcome
+from store import blobs
+from store.database import Tx
+from store.tables import runs, step_runs
+from store.values import decode, decode_object
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """A step of a run as it is recorded.
+
+    Attributes:
+        output: decoded; None as well when it is in a blob (`output_inline` is False then).
+        output_size: bytes of JSON.
+        error: `{"code", "message"}` of the last failure, or `{"reason"}` of a skip.
+    """
+
+    step_id: str
+    iteration: str
+    n: int
+    generation: int
+    attempt: int
+    status: StepStatus
+    outcome: Outcome | None
+    output: JsonValue
+    output_size: int
+    output_inline: bool
+    error: dict[str, Any] | None
+    worker: str | None
+    wake_at: int | None
+    started_at: int | None
+    completed_at: int | None
+    updated_at: int
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a step needs to know of its run."""
+
+    org_id: str
+    workflow_id: str
+    workflow_name: str
+    version: int
+    trigger: str
+    n: int
+    status: RunStatus
+    intent: str | None
+    created_at: int
+
+
+_COLUMNS = [column for column in step_runs.c if column.name not in ("items", "items_blob")]
+
+
+def _row(row: Row[Any]) -> StepRow:
+    return StepRow(
+        step_id=row.step_id,
+        iteration=row.iteration,
+        n=row.n,
+        generation=row.generation,
+        attempt=row.attempt,
+        status=StepStatus(row.status),
+        outcome=Answer.model_validate_json(row.answer).root if row.answer else None,
+        output=decode(row.output) if row.output is not None else None,
+        output_size=row.output_size,
+        output_inline=row.output_blob is None,
+        error=decode_object(row.error) if row.error else None,
+        worker=row.worker,
+        wake_at=row.wake_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        updated_at=row.updated_at,
+    )
+
+
+def run_facts(tx: Tx, run_id: str) -> RunFacts | None:
+    """The run that a step belongs to; None when it was deleted."""
+    row = tx.execute(
+        select(
+            runs.c.org_id,
+            runs.c.workflow_id,
+            runs.c.workflow_name,
+            runs.c.version,
+            runs.c.trigger,
+            runs.c.n,
+            runs.c.status,
+            runs.c.intent,
+            runs.c.created_at,
+        ).where(runs.c.id == run_id)
+    ).first()
+    if row is None:
+        return None
+    return RunFacts(*row[:6], RunStatus(row.status), row.intent, row.created_at)
+
+
+def run_input(tx: Tx, run_id: str) -> JsonValue:
+    """The input that the run was started with."""
+    return decode(tx.execute(select(runs.c.input).where(runs.c.id == run_id)).scalar_one())
+
+
+def some(tx: Tx, run_id: str, wanted: Mapping[str, str]) -> dict[str, StepRow]:
+    """The rows of these steps in these iterations, those that exist."""
+    if not wanted:
+        return {}
+    rows = tx.execute(
+        select(*_COLUMNS).where(
+            step_runs.c.run_id == run_id,
+            or_(
+                *(
+                    and_(step_runs.c.step_id == step, step_runs.c.iteration == iteration)
+                    for step, iteration in wanted.items()
+                )
+            ),
+        )
+    )
+    return {row.step_id: _row(row) for row in rows}
+
+
+def page_rows(tx: Tx, run_id: str) -> list[StepRow]:
+    """The rows of the outermost scope, in no particular order."""
+    rows = tx.execute(
+        select(*_COLUMNS).where(step_runs.c.run_id == run_id, step_runs.c.iteration == "")
+    )
+    return [_row(row) for row in rows]
+
+
+def item_counts(tx: Tx, run_id: str, loop_step: str, last_step: str) -> dict[str, int]:
+    """How many items of a loop of the outermost scope ended how, by the status of its last step."""
+    rows = tx.execute(
+        select(step_runs.c.status, func.count())
+        .where(step_runs.c.run_id == run_id, step_runs.c.step_id == last_step)
+        .group_by(step_runs.c.status)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def output(tx: Tx, run_id: str, step_id: str, iteration: str = "") -> bytes:
+    """The JSON text of a step's output, wherever it is kept.
+
+    Raises:
+        NotFound: the step has no output.
+    """
+    row = tx.execute(
+        select(step_runs.c.output, step_runs.c.output_blob).where(
+            step_runs.c.run_id == run_id,
+            step_runs.c.step_id == step_id,
+            step_runs.c.iteration == iteration,
+        )
+    ).first()
+    if row is None or (row.output is None and row.output_blob is None):
+        raise NotFound(f"Step '{step_id}' has no output.")
+    return blobs.get(tx, row.output_blob) if row.output_blob else row.output.encode()
+
+
+def outputs_of(
+    tx: Tx, run_id: str, step_id: str, below: str, generation: int
+) -> dict[int, JsonValue]:
+    """The outputs of a loop's last body step by item; `below` is the loop's own iteration."""
+    prefix = f"{below}." if below else ""
+    rows = tx.execute(
+        select(
+            step_runs.c.iteration, step_runs.c.output, step_runs.c.output_blob, step_runs.c.status
+        ).where(
+            step_runs.c.run_id == run_id,
+            step_runs.c.step_id == step_id,
+            step_runs.c.generation == generation,
+            step_runs.c.iteration.startswith(prefix, autoescape=True),
+        )
+    )
+    found: dict[int, JsonValue] = {}
+    for row in rows:
+        index = row.iteration.removeprefix(prefix)
+        if row.status == StepStatus.COMPLETED and index.isdecimal():
+            text = blobs.get(tx, row.output_blob).decode() if row.output_blob else row.output
+            found[int(index)] = decode(text) if text is not None else None
+    return found
+
+
+def items(tx: Tx, run_id: str, step_id: str, iteration: str) -> list[JsonValue]:
+    """The items of a loop."""
+    row = tx.execute(
+        select(step_runs.c["items"].label("listed"), step_runs.c.items_blob).where(
+            step_runs.c.run_id == run_id,
+            step_runs.c.step_id == step_id,
+            step_runs.c.iteration == iteration,
+        )
+    ).first()
+    if row is None:
+        return []
+    text = blobs.get(tx, row.items_blob).decode() if row.items_blob else row.listed
+    found = decode(text) if text else []
+    return found if isinstance(found, list) else []
+
+
+def last_completed(tx: Tx, run_id: str, order: Sequence[str]) -> StepRow | None:
+    """The completed step of the outermost scope that stands last in `order`."""
+    by_id = {row.step_id: row for row in page_rows(tx, run_id)}
+    for step_id in reversed(order):
+        row = by_id.get(step_id)
+        if row is not None and row.status is StepStatus.COMPLETED:
+            return row
+    return None

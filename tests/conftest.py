@@ -1,0 +1,92 @@
+"""The real things that tests stand on: a Temporal server, one with virtual time, a database."""
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from store import migrate
+from store.database import Database
+from tests.house import House, open_house
+from tests.receiver import Receiver
+from workflows.contract import DATA_CONVERTER
+
+# What the machine is set to must not change what the tests see.
+for name in [name for name in os.environ if name.startswith(("SIGNALBOX_", "TEMPORAL_"))]:
+    del os.environ[name]
+
+#: The settings that the embedded server is started with.
+TUNED = [
+    "--dynamic-config-value",
+    "history.transferProcessorMaxPollRPS=2000",
+    "--dynamic-config-value",
+    'history.timerProcessorMaxTimeShift="10ms"',
+]
+TEMPORAL = str(Path(sys.executable).parent / "temporal")
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[WorkflowEnvironment]:
+    """A Temporal server, tuned as the embedded one."""
+    async with await WorkflowEnvironment.start_local(
+        data_converter=DATA_CONVERTER,
+        dev_server_existing_path=TEMPORAL,
+        dev_server_extra_args=TUNED,
+    ) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """The same server with virtual time: what waits is over at once."""
+    async with await WorkflowEnvironment.start_time_skipping_v2(
+        data_converter=DATA_CONVERTER,
+        dev_server_existing_path=TEMPORAL,
+        dev_server_extra_args=[
+            *TUNED,
+            "--dynamic-config-value",
+            "frontend.WorkflowTimeSkippingEnabled=true",
+        ],
+    ) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("migrated") / "signalbox.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+async def sqlite(migrated: Path, tmp_path: Path) -> AsyncIterator[Database]:
+    """A SQLite database of the test's own."""
+    shutil.copy(migrated, tmp_path / "signalbox.db")
+    database = Database(f"sqlite:///{tmp_path / 'signalbox.db'}")
+    yield database
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+async def house(
+    server: WorkflowEnvironment, migrated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
+    """One worker for all tests that need nothing special of it."""
+    path = tmp_path_factory.mktemp("house") / "signalbox.db"
+    shutil.copy(migrated, path)
+    database = Database(f"sqlite:///{path}")
+    async with open_house(server.client, database) as house:
+        yield house
+    await database.close()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """The witness of what steps did."""
+    async with Receiver() as receiver:
+        yield receiver

@@ -1,0 +1,164 @@
+"""The whole house below the HTTP surface, in one process: database, Temporal client, worker.
+
+What a test starts here is carried out by the same worker that production builds.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from temporalio.client import Client
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.worker import WorkflowRunner
+
+from activities.registry import catalog
+from engine.definition import Definition
+from engine.lifecycle import TERMINAL, RunStatus
+from store import events, executions, organisations, runs, steps, workflows
+from store.database import Database
+from store.events import EventRow
+from store.runs import NewRun, RunRow
+from store.steps import StepRow
+from worker.build import build
+from worker.settings import Settings
+from workflows.contract import RUN, TASK_TIMEOUT, RunInput, workflow_id
+
+#: Seconds after which a run that should have ended is called stuck.
+PATIENCE = 60.0
+
+
+@dataclass
+class House:
+    """Starts runs and looks at what became of them."""
+
+    client: Client
+    database: Database
+    queue: str
+    org: str
+
+    async def define(self, definition: dict[str, Any]) -> workflows.WorkflowRow:
+        Definition.model_validate(definition)
+        return await self.database.write(
+            lambda tx: workflows.create(
+                tx,
+                self.org,
+                name=definition["name"],
+                description=None,
+                definition=definition,
+                status="active",
+                trigger_type="manual",
+                tags=[],
+            )
+        )
+
+    async def start(self, definition: dict[str, Any], data: dict[str, Any] | None = None) -> str:
+        """Accept and dispatch a run; its id."""
+        workflow = await self.define(definition)
+        return await self.start_again(workflow, data)
+
+    async def start_again(
+        self, workflow: workflows.WorkflowRow, data: dict[str, Any] | None = None
+    ) -> str:
+        new = NewRun(
+            self.org,
+            workflow.id,
+            workflow.name,
+            workflow.version,
+            "full_engine",
+            "manual",
+            data or {},
+        )
+        run = await self.database.write(lambda tx: runs.accept(tx, new))
+        await self.dispatch(run)
+        return run.id
+
+    async def dispatch(self, run: RunRow) -> None:
+        await self.client.start_workflow(
+            RUN,
+            RunInput(run=run.id, n=run.n),
+            id=workflow_id(run.id, run.n),
+            task_queue=self.queue,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            task_timeout=timedelta(seconds=TASK_TIMEOUT),
+        )
+        await self.database.write(lambda tx: runs.dispatched(tx, run.id, run.n))
+
+    async def run(self, run_id: str) -> RunRow:
+        return await self.database.read(lambda tx: runs.get(tx, self.org, run_id))
+
+    async def steps(self, run_id: str) -> dict[str, StepRow]:
+        rows = await self.database.read(lambda tx: steps.page_rows(tx, run_id))
+        return {row.step_id: row for row in rows}
+
+    async def events(self, run_id: str) -> list[EventRow]:
+        return await self.database.read(lambda tx: events.after(tx, {run_id: 0}, 100_000))
+
+    async def until(self, run_id: str, *statuses: RunStatus, patience: float = PATIENCE) -> RunRow:
+        """The run once it has one of these statuses (any terminal one by default)."""
+        wanted = statuses or (*TERMINAL, RunStatus.PAUSED)
+        deadline = time.monotonic() + patience
+        while True:
+            row = await self.run(run_id)
+            if row.status in wanted:
+                return row
+            if time.monotonic() > deadline:
+                told = [(e.type, e.step_id) for e in await self.events(run_id)]
+                raise AssertionError(f"stuck as {row.status}: {told}")
+            await asyncio.sleep(0.05)
+
+    async def finish(
+        self, definition: dict[str, Any], data: dict[str, Any] | None = None
+    ) -> RunRow:
+        """Start a run and wait for its end."""
+        return await self.until(await self.start(definition, data))
+
+    async def cancel(self, run_id: str) -> RunRow:
+        row = await self.database.write(lambda tx: executions.cancel(tx, self.org, run_id))
+        await self.client.get_workflow_handle(row.temporal_id).cancel()
+        return row
+
+    async def pause(self, run_id: str) -> None:
+        row = await self.database.write(lambda tx: executions.pause(tx, self.org, run_id))
+        await self.client.get_workflow_handle(row.temporal_id).signal("pause")
+
+    async def resume(self, run_id: str, from_step: str | None = None) -> RunRow:
+        row = await self.database.write(
+            lambda tx: executions.resume(tx, self.org, run_id, from_step, catalog())
+        )
+        await self.dispatch(row)
+        return row
+
+
+@contextlib.asynccontextmanager
+async def open_house(
+    client: Client,
+    database: Database,
+    *,
+    runner: WorkflowRunner | None = None,
+    limit: int = 100,
+    cached: int = 1_000,
+    egress: str = "127.0.0.0/8",
+    data_dir: Path = Path("unused"),
+) -> AsyncGenerator[House, None]:
+    """A house with a worker of its own on a task queue of its own."""
+    queue = f"test-{uuid4().hex}"
+    settings = Settings.model_validate(
+        {
+            "WORKFLOW_MAX_CONCURRENT_RUNS": limit,
+            "SIGNALBOX_TASK_QUEUE": queue,
+            "SIGNALBOX_EGRESS_ALLOW": egress,
+            "SIGNALBOX_DATA_DIR": data_dir,
+        }
+    )
+    org = await database.write(lambda tx: organisations.ensure(tx, f"org-{queue}"))
+    async with (
+        build(client, database, settings, worker_id=queue, runner=runner, cached=cached) as built,
+        built.worker,
+    ):
+        yield House(client, database, queue, org)

@@ -1,0 +1,121 @@
+"""A small HTTP server that remembers every delivery: the witness of what steps really did.
+
+The path decides the answer:
+
+* `/slow/SECONDS/…` answers after that long.
+* `/status/CODE/…` answers with that status.
+* `/flaky/N/…` answers 503 to the first N deliveries of that path, then 200.
+* `/big/BYTES/…` answers that many bytes of text.
+* anything else answers 200 at once.
+
+The body of an answer is JSON: `{"path", "n"}`, `n` counting deliveries of that path from 1.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def key(self) -> str:
+        return self.headers.get("idempotency-key", "")
+
+
+@dataclass
+class Receiver:
+    """Listens on a free loopback port from `async with` on."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    answered: int = 0
+    port: int = 0
+    _server: asyncio.Server | None = None
+    _seen: Counter[str] = field(default_factory=Counter)
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._open):
+            writer.close()
+        await self._server.wait_closed()
+
+    def url(self, path: str = "/") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def count(self, path: str) -> int:
+        """Deliveries to paths that start so."""
+        return sum(delivery.path.startswith(path) for delivery in self.deliveries)
+
+    def keys(self, path: str = "/") -> Counter[str]:
+        """Deliveries by idempotency key."""
+        return Counter(d.key for d in self.deliveries if d.path.startswith(path))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            while (delivery := await _read(reader)) is not None:
+                self.deliveries.append(delivery)
+                self._seen[delivery.path] += 1
+                writer.write(await self._answer(delivery))
+                await writer.drain()
+                self.answered += 1
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def _answer(self, delivery: Delivery) -> bytes:
+        n = self._seen[delivery.path]
+        status = 200
+        text = json.dumps({"path": delivery.path, "n": n}).encode()
+        match delivery.path.split("?")[0].split("/")[1:3]:
+            case ["slow", seconds]:
+                await asyncio.sleep(float(seconds))
+            case ["status", code]:
+                status = int(code)
+            case ["flaky", failures]:
+                status = 503 if n <= int(failures) else 200
+            case ["big", size]:
+                text = json.dumps("x" * int(size)).encode()
+            case _:
+                pass
+        head = (
+            f"HTTP/1.1 {status} -\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(text)}\r\n\r\n"
+        )
+        return head.encode() + text
+
+
+async def _read(reader: asyncio.StreamReader) -> Delivery | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = head.strip().split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Delivery(method, path, headers, body)

@@ -1,0 +1,51 @@
+"""The worker's settings, all of them environment variables; see `docs/reference/settings.md`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What the worker process is told by its environment."""
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    database_url: str = Field(
+        default="",
+        alias="DATABASE_URL",
+        description="Where everything is kept; SQLite in the data directory when it is not set.",
+    )
+    data_dir: Path = Field(
+        default=Path(".signalbox"),
+        alias="SIGNALBOX_DATA_DIR",
+        description="Where the embedded default keeps its files.",
+    )
+    max_concurrent_runs: int = Field(
+        default=10,
+        ge=1,
+        alias="WORKFLOW_MAX_CONCURRENT_RUNS",
+        description="Runs of one organisation that are carried out at a time.",
+    )
+    task_queue: str = Field(
+        default="signalbox",
+        min_length=1,
+        alias="SIGNALBOX_TASK_QUEUE",
+        description="The Temporal task queue that runs and steps are on.",
+    )
+    egress_allow: str = Field(
+        default="",
+        alias="SIGNALBOX_EGRESS_ALLOW",
+        description="Networks and hosts that steps may reach although they are private.",
+    )
+    script_sandbox: Literal["auto", "none"] = Field(
+        default="auto",
+        alias="SIGNALBOX_SCRIPT_SANDBOX",
+        description="`none` runs scripts unconfined: for trusted, single-tenant use only.",
+    )
+
+    @property
+    def url(self) -> str:
+        """The database to open."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'signalbox.db').absolute()}"
