@@ -1,0 +1,259 @@
+"""What every surface has in common on its way in and out: the caller, strict JSON, one error body.
+
+A surface's routes are made by `envelope(render)`. Such a route authenticates before it reads
+anything, refuses to exist without a role, and turns every error, expected or not, into the body
+that its surface publishes. What no route answers (unknown paths, other methods, a refusal at the
+door) takes the envelope of the longest prefix that fits.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import uuid4
+
+import pydantic_core
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+
+from app.services.auth import Caller
+from app.services.door import Refused, parse
+from app.services.state import State
+from engine.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Problem,
+    SignalboxError,
+    StepError,
+    Unauthorized,
+    Unavailable,
+)
+from engine.roles import Role
+
+log = logging.getLogger("signalbox.api")
+
+#: Which HTTP status a kind of error has. `Refused` brings its own.
+STATUS: Mapping[type[SignalboxError], int] = {
+    NotFound: 404,
+    Conflict: 409,
+    Invalid: 422,
+    Forbidden: 403,
+    Unauthorized: 401,
+    Unavailable: 503,
+    StepError: 500,
+}
+
+#: Status, stable code, message, what is wrong where -> the body that a surface publishes.
+Render = Callable[[int, str, str, Sequence[Problem]], Mapping[str, Any]]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """One published API.
+
+    Attributes:
+        prefix: of all its paths, without a slash at the end.
+    """
+
+    prefix: str
+    router: APIRouter
+    render: Render
+
+
+class Json(Response):
+    """A body that is already made of plain values; nothing is validated again on the way out."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Encode it, unless it is encoded."""
+        return content if isinstance(content, bytes) else to_json(content)
+
+
+def to_json(content: Any) -> bytes:
+    """Plain values as JSON; half a surrogate pair, which UTF-8 cannot hold, as an escape."""
+    try:
+        return pydantic_core.to_json(content)
+    except pydantic_core.PydanticSerializationError:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+class Needs:
+    """Dependency: the caller of the request, whose key has at least this role."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    async def __call__(self, request: Request) -> Caller:
+        """The caller that the route has found."""
+        caller: Caller = request.state.caller
+        return caller
+
+
+Viewer = Annotated[Caller, Depends(Needs(Role.VIEWER))]
+Runner = Annotated[Caller, Depends(Needs(Role.RUNNER))]
+Operator = Annotated[Caller, Depends(Needs(Role.OPERATOR))]
+Editor = Annotated[Caller, Depends(Needs(Role.EDITOR))]
+
+
+def services(request: Request) -> State:
+    """What the lifespan has set up."""
+    state: State = request.app.state.services
+    return state
+
+
+class _ReadRequest(Request):
+    """A request whose body has been read and parsed."""
+
+    document: Any = None
+
+    async def json(self) -> Any:
+        """The document that `parse` made."""
+        return self.document
+
+
+def envelope(render: Render) -> type[APIRoute]:
+    """The class of the routes of a surface."""
+
+    class EnvelopeRoute(APIRoute):
+        def get_route_handler(self) -> Handler:
+            role = _role_of(self)
+            answer = super().get_route_handler()
+            takes_body = self.body_field is not None
+
+            async def handle(request: Request) -> Response:
+                try:
+                    auth = services(request).auth
+                    caller = await auth.caller(request.headers.getlist("authorization"))
+                    caller.needs(role)
+                    request.state.caller = caller
+                    if takes_body:
+                        request = await _read(request)
+                    return await answer(request)
+                except Exception as error:
+                    return respond(render, error)
+
+            return handle
+
+    return EnvelopeRoute
+
+
+def _role_of(route: APIRoute) -> Role:
+    for dependency in route.dependant.dependencies:
+        if isinstance(dependency.call, Needs):
+            return dependency.call.role
+    raise TypeError(f"{route.path} does not say which role it needs")
+
+
+async def _read(request: Request) -> Request:
+    """The request with its body parsed."""
+    body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body and kind != "application/json":
+        raise Refused(
+            415,
+            "unsupported_media_type",
+            "The body must be sent as Content-Type: application/json.",
+        )
+    read = _ReadRequest(request.scope, _replay(body))
+    read.document = parse(body) if body else None
+    return read
+
+
+def _replay(body: bytes) -> Callable[[], Coroutine[Any, Any, dict[str, Any]]]:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def respond(render: Render, error: Exception) -> Response:
+    """The answer to an error, in the words of a surface."""
+    headers: dict[str, str] = {}
+    problems: Sequence[Problem] = ()
+    match error:
+        case Refused():
+            status, code, message = error.status, error.stable_code, error.message
+            if status in (408, 413):
+                # What is left of the body will not be read.
+                headers["Connection"] = "close"
+        case SignalboxError():
+            status, code, message = STATUS[_kind(error)], error.stable_code, error.message
+            problems = error.problems if isinstance(error, Invalid) else ()
+        case RequestValidationError():
+            status, code = 422, Invalid.code
+            problems = [_problem(found) for found in error.errors()]
+            message = problems[0].message if problems else "The request is not valid."
+        case HTTPException():
+            status, message = error.status_code, str(error.detail)
+            code = HTTPStatus(status).name.lower()
+            headers.update(error.headers or {})
+        case _:
+            status, code, message = 500, "internal_error", _logged(error)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        headers["Retry-After"] = "1"
+    return Json(render(status, code, message, problems), status, headers)
+
+
+def _kind(error: SignalboxError) -> type[SignalboxError]:
+    return next(kind for kind in type(error).__mro__ if kind in STATUS)
+
+
+def _problem(found: Mapping[str, Any]) -> Problem:
+    """One finding of pydantic, without the value that it found."""
+    where = ".".join(map(str, found["loc"]))
+    return Problem(f"{where}: {found['msg']}", path=where)
+
+
+def _logged(error: Exception) -> str:
+    correlation = uuid4().hex
+    log.error("unexpected error %s", correlation, exc_info=error)
+    return f"Something went wrong here. The log says more under {correlation}."
+
+
+def install(app: FastAPI, surfaces: Sequence[Surface]) -> None:
+    """Give the app the routes of the surfaces, and their envelope to what no route answers."""
+    for surface in surfaces:
+        # The routes themselves and not `include_router`, so that the app has one flat list of them.
+        app.router.routes.extend(surface.router.routes)
+
+    async def unanswered(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == 404:
+            error = NotFound("There is nothing at this path.")
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            allowed = {"Allow": ", ".join(_methods(app, request))}
+            error = HTTPException(405, "The path does not take this method.", allowed)
+        return respond(render_of(surfaces, request.url.path), error)
+
+    app.add_exception_handler(HTTPException, unanswered)
+    app.add_exception_handler(SignalboxError, unanswered)
+    app.add_exception_handler(Exception, unanswered)
+
+
+def render_of(surfaces: Sequence[Surface], path: str) -> Render:
+    """The envelope of a path: that of the longest prefix that fits, else of the last surface."""
+    fitting = [
+        surface
+        for surface in surfaces
+        if path == surface.prefix or path.startswith(f"{surface.prefix}/")
+    ]
+    return max(fitting or surfaces[-1:], key=lambda surface: len(surface.prefix)).render
+
+
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """Every method that some route has at this path."""
+    found: set[str] = set()
+    for route in app.router.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(route.methods or ())
+    return sorted(found)

@@ -1,0 +1,140 @@
+"""The API process: its routes, and what lives as long as it does."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+
+from activities.registry import catalog
+from app import probes
+from app.envelope import install, render_of, respond
+from app.services.auth import Auth
+from app.services.dispatch import Dispatch
+from app.services.door import Door, Refused
+from app.services.health import Health
+from app.services.runs import Runs
+from app.services.state import State
+from app.services.stream import Tail
+from app.services.sweeper import Sweeper
+from app.services.workflows import Workflows
+from app.settings import Settings
+from app.surfaces import SURFACES
+from store.database import Database
+from workflows.contract import DATA_CONVERTER
+
+log = logging.getLogger("signalbox.api")
+
+#: Where Temporal is when `TEMPORAL_ADDRESS` does not say.
+TEMPORAL = "127.0.0.1:7233"
+_OPENAPI = "/openapi.json"
+
+
+class Api(FastAPI):
+    """The app; its OpenAPI document says that every path but the public ones needs a key."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            parts = document.setdefault("components", {})
+            parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"key": []}]
+            for route in public_routes(self):
+                path = getattr(route, "path", "")
+                for operation in document["paths"].get(path, {}).values():
+                    operation["security"] = []
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API of a deployment. Nothing is opened before its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(settings) as state:
+            app.state.services = state
+            yield
+
+    app = Api(
+        title="Signalbox",
+        description="Durable workflows written as JSON, started over HTTP, run on Temporal.",
+        version="0.1.0",
+        lifespan=lifespan,
+        openapi_url=_OPENAPI,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.router.routes.extend(probes.router.routes)
+    install(app, SURFACES)
+
+    def refuse(path: str, refused: Refused) -> Response:
+        return respond(render_of(SURFACES, path), refused)
+
+    app.add_middleware(Door, answer=refuse)
+    return app
+
+
+def public_routes(app: FastAPI) -> list[BaseRoute]:
+    """The routes that need no key: three at most."""
+    described = [route for route in app.router.routes if getattr(route, "path", "") == _OPENAPI]
+    return [*described, *probes.router.routes]
+
+
+@asynccontextmanager
+async def _running(settings: Settings) -> AsyncIterator[State]:
+    """The services, and the tasks that work beside the requests."""
+    database = Database(settings.database_url, durable=True)
+    try:
+        auth = Auth(database, settings.pepper)
+        if settings.api_key is not None:
+            await auth.ensure_admin(settings.api_key.get_secret_value())
+        dispatch = Dispatch(await _temporal(), settings.task_queue, database)
+        steps = catalog()
+        tail = Tail(database)
+        sweeper = Sweeper(database, dispatch, settings.workflow_max_concurrent_runs)
+        state = State(
+            database=database,
+            auth=auth,
+            dispatch=dispatch,
+            workflows=Workflows(database, steps),
+            runs=Runs(database, dispatch, steps),
+            tail=tail,
+            health=Health(database, dispatch),
+        )
+        works = (tail.run, sweeper.run, dispatch.note_started)
+        tasks = [asyncio.create_task(_keep(work)) for work in works]
+        try:
+            yield state
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await sweeper.stop()
+    finally:
+        await database.close()
+
+
+async def _temporal() -> Client:
+    """A client that connects when it is first needed, so that the API outlives Temporal."""
+    config = ClientConfig.load_client_connect_config()
+    config.setdefault("target_host", TEMPORAL)
+    return await Client.connect(**config, lazy=True, data_converter=DATA_CONVERTER)
+
+
+async def _keep(work: Callable[[], Awaitable[None]]) -> None:
+    """Carry on with a task whatever happens in it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("a task beside the requests failed and begins again")
+            await asyncio.sleep(1)

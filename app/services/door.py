@@ -1,0 +1,216 @@
+"""The input door: how much may come in, how long it may take, and what counts as JSON.
+
+`Door` is pure ASGI and stands before everything else, so that a body is counted while it is read
+and never gathered first. `parse` is the only reader of JSON that came from outside. The figures
+are those of reliability §3.6.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engine.errors import SignalboxError
+
+#: Bytes of a request body.
+LARGEST_BODY = 1 << 20
+#: Seconds from the first byte of a request to the last of its body.
+BODY_DEADLINE = 15.0
+DEEPEST = 64
+MOST_NODES = 50_000
+LONGEST_STRING = 256 << 10
+_INT64 = range(-(1 << 63), 1 << 63)
+#: Digits, and a sign, of a number that could be within 64 bits.
+_INT64_DIGITS = 20
+
+
+class Refused(SignalboxError):
+    """The request could not be read."""
+
+    code = "bad_request"
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+
+
+def malformed(message: str) -> Refused:
+    """A 400 that says what is wrong with the body, without quoting it."""
+    return Refused(400, "bad_request", message)
+
+
+def parse(body: bytes) -> Any:
+    """Read strict JSON.
+
+    Raises:
+        Refused: it is not UTF-8 or not JSON, has NaN, infinity, a number beyond 64 bits, a
+            repeated key or half a surrogate pair, or is too deep or too large.
+    """
+    try:
+        value = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_constant,
+        )
+    except UnicodeDecodeError:
+        raise malformed("The body is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise malformed(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+    _measure(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise malformed("The body has an object with the same key twice.")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > _INT64_DIGITS or (number := int(text)) not in _INT64:
+        raise malformed("The body has an integer that does not fit into 64 bits.")
+    return number
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise malformed("The body has a number that is too large.")
+    return number
+
+
+def _constant(text: str) -> float:
+    raise malformed(f"The body has {text}, which is not JSON.")
+
+
+def _too_deep() -> Refused:
+    return malformed(f"The body is nested deeper than {DEEPEST} levels.")
+
+
+def _measure(value: Any) -> None:
+    """Bound depth, nodes and strings; level by level, so that depth costs no recursion."""
+    level: list[Any] = [value]
+    nodes = 0
+    depth = 0
+    while level:
+        nodes += len(level)
+        if nodes > MOST_NODES:
+            raise malformed(f"The body has more than {MOST_NODES} values.")
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                _measure_string(item)
+            elif isinstance(item, dict | list):
+                if depth == DEEPEST:
+                    raise _too_deep()
+                below += _inside(item)
+        level = below
+        depth += 1
+
+
+def _inside(item: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    if isinstance(item, list):
+        return item
+    for key in item:
+        _measure_string(key)
+    return item.values()
+
+
+def _measure_string(text: str) -> None:
+    if len(text) > LONGEST_STRING:
+        raise malformed(f"The body has a string of more than {LONGEST_STRING} characters.")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise malformed("The body has half of a surrogate pair.") from None
+
+
+class Door:
+    """ASGI middleware: refuses bodies that are too large or too slow.
+
+    Args:
+        app: what stands behind the door.
+        answer: makes the response to what is refused before anything has read the body.
+        largest: bytes.
+        deadline: seconds.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        answer: Callable[[str, Refused], Response],
+        largest: int = LARGEST_BODY,
+        deadline: float = BODY_DEADLINE,
+    ) -> None:
+        self._app = app
+        self._answer = answer
+        self._largest = largest
+        self._deadline = deadline
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through, with a `receive` that counts and looks at the clock."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = self._refuse_unread(scope)
+        if refused is not None:
+            await self._answer(scope["path"], refused)(scope, receive, send)
+            return
+        await self._app(scope, self._counting(receive), send)
+
+    def _refuse_unread(self, scope: Scope) -> Refused | None:
+        """What the headers alone give away."""
+        named = {
+            name: value
+            for name, value in scope["headers"]
+            if name in (b"content-length", b"transfer-encoding", b"content-encoding")
+        }
+        length = named.get(b"content-length")
+        if length is not None and b"transfer-encoding" in named:
+            return malformed("A body has a length or is chunked, not both.")
+        if length is not None and not (length.isdigit() and len(length) <= _INT64_DIGITS):
+            return malformed("Content-Length is not a number.")
+        if length is not None and int(length) > self._largest:
+            return self._too_large()
+        if named.get(b"content-encoding", b"identity").lower() != b"identity":
+            return Refused(415, "unsupported_media_type", "A compressed body is not accepted.")
+        return None
+
+    def _too_large(self) -> Refused:
+        return Refused(413, "payload_too_large", f"The body is larger than {self._largest} bytes.")
+
+    def _counting(self, receive: Receive) -> Receive:
+        until = asyncio.get_running_loop().time() + self._deadline
+        size = 0
+        complete = False
+
+        async def counted() -> Message:
+            nonlocal size, complete
+            if complete:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise Refused(
+                    408, "request_timeout", f"The body took longer than {self._deadline:g} s."
+                ) from None
+            size += len(message.get("body", b""))
+            if size > self._largest:
+                raise self._too_large()
+            complete = not message.get("more_body", False)
+            return message
+
+        return counted

@@ -1,0 +1,203 @@
+"""Turns the rows of the store into what `/api/workflows` answers."""
+
+from typing import Any
+
+from app.envelope import to_json
+from app.services.runs import RunView, StepView
+from app.surfaces.full_engine.schemas import (
+    RUN_STATES,
+    STEP_STATES,
+    RunErrorOut,
+    RunFullOut,
+    RunOut,
+    StepRunOut,
+    VerbOut,
+    WorkflowFullOut,
+    WorkflowOut,
+    iso,
+    seconds_between,
+)
+from engine.lifecycle import DefinitionStatus, EventType, StepStatus
+from store.blobs import INLINE
+from store.events import EventRow
+from store.runs import RunRow
+from store.workflows import WorkflowRow
+
+#: Bytes of outputs and of errors on one run page; what is over is read by its own address.
+_OUTPUTS = 512 * 1024
+_ERRORS = 128 * 1024
+#: Characters of an error that has no place on the page any more.
+_CUT = 120
+
+
+class _Room:
+    """How much may still be put on a page."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def takes(self, size: int) -> bool:
+        """Whether there is room for so many bytes; they are taken then."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
+def workflow_id(hexadecimal: str) -> str:
+    """A workflow's id as it is written here."""
+    return f"wf_{hexadecimal}"
+
+
+def run_id(hexadecimal: str) -> str:
+    """A run's id as it is written here."""
+    return f"run_{hexadecimal}"
+
+
+def workflow_out(row: WorkflowRow) -> WorkflowOut:
+    """A workflow, as in lists."""
+    return WorkflowOut(
+        id=workflow_id(row.id),
+        name=row.name,
+        description=row.description,
+        version=row.version,
+        status=DefinitionStatus(row.status),
+        trigger_type=row.trigger_type,
+        tags=row.tags,
+        created_at=iso(row.created_at),
+        updated_at=iso(row.updated_at),
+    )
+
+
+def workflow_full_out(row: WorkflowRow, definition: dict[str, Any]) -> WorkflowFullOut:
+    """A workflow with its definition, as its author wrote it."""
+    return WorkflowFullOut(**workflow_out(row), definition=definition)
+
+
+def run_out(row: RunRow) -> RunOut:
+    """A run, as in lists."""
+    return RunOut(
+        id=run_id(row.id),
+        workflow_id=workflow_id(row.workflow_id),
+        workflow_name=row.workflow_name,
+        version=row.version,
+        status=RUN_STATES[row.status],
+        intent=row.intent.value if row.intent else None,
+        trigger=row.trigger,
+        created_at=iso(row.created_at),
+        started_at=_maybe(row.started_at),
+        completed_at=_maybe(row.completed_at),
+        duration_seconds=seconds_between(row.started_at, row.completed_at),
+        error=_error(row.error, _Room(_ERRORS)),
+    )
+
+
+def run_full_out(view: RunView) -> RunFullOut:
+    """The run page: under a megabyte, whatever the steps have put out."""
+    row, room, words = view.row, _Room(_OUTPUTS), _Room(_ERRORS)
+    run = run_id(row.id)
+    size = len(to_json(row.output))
+    shown = row.output_blob is None and size <= INLINE and room.takes(size)
+    return RunFullOut(
+        **run_out(row),
+        output=row.output if shown else None,
+        output_url=None if shown else f"/api/workflows/runs/{run}/output",
+        step_runs=[_step_out(step, run, room, words) for step in view.steps],
+    )
+
+
+def _output_url(run: str, step_id: str, iteration: str) -> str:
+    query = f"?iteration={iteration}" if iteration else ""
+    return f"/api/workflows/runs/{run}/steps/{step_id}/output{query}"
+
+
+def _step_out(step: StepView, run: str, room: _Room, words: _Room) -> StepRunOut:
+    row = step.row
+    if row is None:
+        return StepRunOut(
+            step_id=step.step_id,
+            status="pending",
+            attempt=0,
+            output=None,
+            output_size=0,
+            output_url=None,
+            error=None,
+            started_at=None,
+            completed_at=None,
+            duration_seconds=None,
+        )
+    shown = row.output_inline and room.takes(row.output_size)
+    page = StepRunOut(
+        step_id=step.step_id,
+        status=STEP_STATES[row.status],
+        attempt=row.attempt,
+        output=row.output if shown else None,
+        output_size=row.output_size,
+        output_url=None if shown else _output_url(run, step.step_id, ""),
+        error=_error(row.error, words),
+        started_at=_maybe(row.started_at),
+        completed_at=_maybe(row.completed_at),
+        duration_seconds=seconds_between(row.started_at, row.completed_at),
+    )
+    if row.status is StepStatus.WAITING and row.wake_at is not None:
+        page["waiting_until"] = iso(row.wake_at)
+    if step.items is not None:
+        page["iterations"] = _iterations(step.items)
+    return page
+
+
+def _iterations(items: dict[str, int]) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for status, count in items.items():
+        state = STEP_STATES[StepStatus(status)]
+        counted[state] = counted.get(state, 0) + count
+    return counted
+
+
+def _error(error: dict[str, Any] | None, room: _Room) -> RunErrorOut | None:
+    if error is None:
+        return None
+    shaped = RunErrorOut()
+    if "reason" in error:
+        shaped["reason"] = str(error["reason"])
+    if "code" in error:
+        text = str(error.get("message", ""))
+        shaped["code"] = str(error["code"])
+        shaped["message"] = text if room.takes(len(text.encode())) else text[:_CUT]
+    if error.get("step"):
+        shaped["step_id"] = str(error["step"])
+    return shaped
+
+
+def verb_out(row: RunRow) -> VerbOut:
+    """Where the run stands after a verb."""
+    return VerbOut(
+        run_id=run_id(row.id),
+        status=RUN_STATES[row.status],
+        intent=row.intent.value if row.intent else None,
+    )
+
+
+def event_out(event: EventRow) -> bytes:
+    """One event of a stream, as Server-Sent Events write it: `data` is a single line of JSON."""
+    data: dict[str, Any] = {"run_id": run_id(event.run_id)}
+    if event.step_id is not None:
+        data["step_id"] = event.step_id
+        if event.iteration:
+            data["iteration"] = event.iteration
+    data |= event.data
+    if event.type is EventType.STEP_COMPLETED and "output" not in data:
+        data["output"] = None
+        data["output_url"] = _output_url(data["run_id"], event.step_id or "", event.iteration)
+    if isinstance(until := data.pop("until", None), int):
+        data["waiting_until"] = iso(until)
+    data["timestamp"] = iso(event.at)
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (
+        event.seq,
+        event.type.encode(),
+        to_json(data),
+    )
+
+
+def _maybe(micros: int | None) -> str | None:
+    return None if micros is None else iso(micros)
