@@ -1,1 +1,24 @@
-"""The expression language of definitions: CEL in `{{ }}`."""
+"""The expression language of definitions: CEL in `{{ }}`. Evaluated in activities, never replayed.
+
+    text ─ template ─ lexer ─ parser ─► syntax tree ─► static     what it needs, what is wrong
+                                            │
+                                            └─► compile ─► evaluate, render    under a budget
+
+`docs/reference/expressions.md` is the user's page.
+"""
+
+from engine.expressions.errors import ExpressionError
+from engine.expressions.evaluate import evaluate, expression_problems, expression_references
+from engine.expressions.render import problems, references, render
+from engine.expressions.static import References
+
+__all__ = [
+    "ExpressionError",
+    "References",
+    "evaluate",
+    "expression_problems",
+    "expression_references",
+    "problems",
+    "references",
+    "render",
+]
