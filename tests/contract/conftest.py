@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 from temporalio.testing import WorkflowEnvironment
 
 from app.main import create_app
@@ -118,7 +119,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[str]:
+async def serving(app: ASGIApp) -> AsyncIterator[str]:
     """The app on a port of its own, for what cannot be seen without a connection."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = _Server(uvicorn.Config(app, lifespan="off", log_level="error"))
