@@ -1,0 +1,58 @@
+"""What this process is to work on: the environment, completed from the data directory."""
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from app.data_dir import DataDir
+from app.settings import Settings
+from engine.errors import Conflict, Invalid
+
+_DATABASES = ("postgresql://", "postgres://", "sqlite:///")
+
+
+def data_dir() -> DataDir:
+    """The data directory, made when there is none.
+
+    Raises:
+        Unavailable: it cannot be made or written.
+    """
+    named = os.environ.get("SIGNALBOX_DATA_DIR")
+    return DataDir(Path(named) if named else Settings.model_fields["data_dir"].default)
+
+
+def settings() -> Settings:
+    """The settings of this process.
+
+    The environment is completed, so that whatever is started from here finds the same. Where it
+    names both the database and the pepper, as in production, no data directory is touched.
+
+    Raises:
+        Invalid: a setting has a value that cannot be; the message names all of them.
+        Unavailable: the data directory cannot be made or written.
+    """
+    if not (os.environ.get("DATABASE_URL") and os.environ.get("SIGNALBOX_KEY_PEPPER")):
+        os.environ.update(data_dir().environment(os.environ))
+    try:
+        found = Settings()
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise Invalid("; ".join(wrong)) from error
+    if not found.database_url.startswith(_DATABASES):
+        raise Invalid("DATABASE_URL: must begin with postgresql:// or sqlite:///")
+    return found
+
+
+def require_migrated(settings: Settings) -> None:
+    """See that the database has the tables of this release.
+
+    Raises:
+        Conflict: it has not.
+        Unavailable: it does not answer.
+    """
+    # Here and not above, because SQL is a slow import that the supervisor does without.
+    from store import migrate
+
+    if migrate.current(settings.database_url) != migrate.head():
+        raise Conflict("the database is not of this release; run `signalbox migrate` first")
