@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from engine.catalog import Catalog, StepKind
 from engine.definition import Definition, Step
-from engine.expressions import expression_references, references
+from engine.expressions import References, expression_references, references
 from engine.plan import body_of
 from store import workflows
 from store.database import Database
@@ -23,12 +23,14 @@ class Prepared:
     Attributes:
         loops: ids of the loops around it, outermost first.
         needs: the steps whose rows its expressions read, each with the number of loops around it.
+        reads_input: its expressions use `input`.
     """
 
     step: Step
     kind: StepKind
     loops: tuple[str, ...]
     needs: dict[str, int]
+    reads_input: bool
 
     def places(self, iteration: Sequence[int]) -> dict[str, str]:
         """Where the rows that it reads are: for each step the iteration that this one sees."""
@@ -78,15 +80,12 @@ def prepare(definition: Definition, catalog: Catalog) -> Version:
     found: dict[str, tuple[Step, StepKind, tuple[str, ...]]] = {}
     _collect(definition.steps, (), catalog, found)
     depth = {step_id: len(loops) for step_id, (_, _, loops) in found.items()}
-    steps = {
-        step_id: Prepared(
-            step,
-            kind,
-            loops,
-            {needed: depth[needed] for needed in _needs(step, kind) if needed in depth},
-        )
-        for step_id, (step, kind, loops) in found.items()
-    }
+    steps: dict[str, Prepared] = {}
+    for step_id, (step, kind, loops) in found.items():
+        uses = _references(step, kind)
+        needs = {name: depth[name] for used in uses for name in used.steps if name in depth}
+        reads_input = any("input" in used.roots for used in uses)
+        steps[step_id] = Prepared(step, kind, loops, needs, reads_input)
     return Version(definition, steps)
 
 
@@ -102,15 +101,10 @@ def _collect(
         _collect(body_of(step, kind), (*loops, step.id), catalog, found)
 
 
-def _needs(step: Step, kind: StepKind) -> set[str]:
-    needed: set[str] = set()
+def _references(step: Step, kind: StepKind) -> list[References]:
     templates, expressions = split(step, kind)
-    needed |= references(templates).steps
-    for expression in expressions.values():
-        needed |= expression_references(expression).steps
-    if step.when is not None:
-        needed |= expression_references(step.when).steps
-    return needed
+    sources = [*expressions.values(), *([step.when] if step.when is not None else [])]
+    return [references(templates), *map(expression_references, sources)]
 
 
 def split(step: Step, kind: StepKind) -> tuple[dict[str, JsonValue], dict[str, str]]:

@@ -5,16 +5,17 @@ call may be repeated: it changes nothing the second time. Source: DESIGN §3.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.definitions import Definitions, Version
-from activities.scopes import describe, load, see
+from activities.definitions import Definitions
+from activities.scopes import Scopes, describe, load, see
 from engine.book import (
     ADMIT,
     Entries,
@@ -28,7 +29,7 @@ from engine.book import (
 )
 from engine.call import StepCall
 from engine.catalog import Catalog
-from engine.errors import StepError
+from engine.errors import Conflict, StepError
 from engine.expressions import ExpressionError, references, render
 from engine.facts import Failure
 from engine.lifecycle import RunStatus
@@ -47,12 +48,14 @@ class Ledger:
         self,
         database: Database,
         definitions: Definitions,
+        scopes: Scopes,
         catalog: Catalog,
         client: Client,
         limit: int,
     ) -> None:
         self._database = database
         self._definitions = definitions
+        self._scopes = scopes
         self._catalog = catalog
         self._client = client
         self._limit = limit
@@ -70,9 +73,10 @@ class Ledger:
     @activity.defn(name="record")
     async def record(self, entries: Entries) -> None:
         """Record skips, wake-ups and waits that were given up."""
-        await self._database.write(
-            lambda tx: journal.mark(tx, entries.run, entries.n, entries.entries)
-        )
+        with contextlib.suppress(Conflict):
+            await self._database.write(
+                lambda tx: journal.mark(tx, entries.run, entries.n, entries.entries)
+            )
 
     @activity.defn(name="close_loop")
     async def close_loop(self, end: LoopEnd) -> LoopClosed:
@@ -96,14 +100,15 @@ class Ledger:
                     code=error.stable_code, message=error.message, step=end.step, retryable=False
                 )
         told = failure
-        await self._database.write(lambda tx: journal.fail(tx, call, told))
+        with contextlib.suppress(Conflict):
+            await self._database.write(lambda tx: journal.fail(tx, call, told))
         return LoopClosed(failure=failure)
 
     async def _gather(self, call: StepCall) -> None:
-        facts = await self._database.read(lambda tx: steps.run_facts(tx, call.run))
-        if facts is None:
+        pinned = await self._scopes.version_of(call.run)
+        if pinned is None:
             return
-        version = await self._definitions.get(facts.workflow_id, facts.version)
+        version = await self._definitions.get(*pinned)
         body = [
             step_id
             for step_id, prepared in version.steps.items()
@@ -116,7 +121,8 @@ class Ledger:
             outputs: list[JsonValue] = [found.get(index) for index in range(count)]
             journal.finish(tx, call, Done(output=outputs))
 
-        await self._database.write(gather)
+        with contextlib.suppress(Conflict):
+            await self._database.write(gather)
 
     @activity.defn(name="close_run")
     async def close_run(self, end: RunEnd) -> RunClosed:
@@ -124,51 +130,62 @@ class Ledger:
 
         A run whose output cannot be made fails, although all its steps completed.
         """
-        status, failure, output = end.status, end.failure, None
-        await self._database.write(lambda tx: journal.mark(tx, end.run, end.n, end.entries))
-        if status is RunStatus.COMPLETED:
-            try:
-                output = await self._output(end.run)
-            except (StepError, ExpressionError) as error:
-                status = RunStatus.FAILED
-                failure = Failure(code="output_failed", message=str(error), retryable=False)
+        status, failure = end.status, end.failure
+        if end.entries:
+            await self.record(end)
         try:
-            handed = await self._close(end, status, output, failure)
-        except StepError as error:
+            output = await self._output(end.run) if status is RunStatus.COMPLETED else None
+            handed = await self._close(end, status, failure, output)
+        except (StepError, ExpressionError) as error:
             status = RunStatus.FAILED
-            failure = Failure(code=error.stable_code, message=error.message, retryable=False)
-            handed = await self._close(end, status, None, failure)
+            failure = Failure(code="output_failed", message=str(error), retryable=False)
+            handed = await self._close(end, status, failure, None)
         self._admit(handed)
         return RunClosed(status=status)
 
     async def _close(
-        self, end: RunEnd, status: RunStatus, output: JsonValue, failure: Failure | None
+        self,
+        end: RunEnd,
+        status: RunStatus,
+        failure: Failure | None,
+        output: Callable[[Tx], JsonValue] | None,
     ) -> list[Execution]:
         return await self._database.write(
             lambda tx: executions.close_execution(
-                tx, end.run, end.n, status, self._limit, output=output, error=failure
+                tx,
+                end.run,
+                end.n,
+                status,
+                self._limit,
+                output=output(tx) if output else None,
+                error=failure,
             )
         )
 
-    async def _output(self, run_id: str) -> JsonValue:
+    async def _output(self, run_id: str) -> Callable[[Tx], JsonValue]:
         """The definition's `output`, else that of the last completed step in definition order."""
-        run = await self._database.read(lambda tx: steps.run_facts(tx, run_id))
-        if run is None:
-            return None
-        version = await self._definitions.get(run.workflow_id, run.version)
-        template = version.definition.output
-        if template is None:
-            return await self._database.read(lambda tx: _last_output(tx, run_id, version))
+        pinned = await self._scopes.version_of(run_id)
+        if pinned is None:
+            return lambda tx: None
+        definition = (await self._definitions.get(*pinned)).definition
+        if definition.output is None:
+            order = [step.id for step in definition.steps]
+            return lambda tx: _last_output(tx, run_id, order)
+        value = await self._rendered(run_id, definition.output)
+        return lambda tx: value
+
+    async def _rendered(self, run_id: str, template: JsonValue) -> JsonValue:
         needed = dict.fromkeys(references(template).steps, "")
 
         def scope(tx: Tx) -> dict[str, JsonValue]:
+            run = steps.run_facts(tx, run_id)
             rows = steps.some(tx, run_id, needed)
             large = load(
                 tx, run_id, [(step, "") for step, row in rows.items() if not row.output_inline]
             )
             return {
                 "input": steps.run_input(tx, run_id),
-                "run": describe(run_id, run),
+                "run": describe(run_id, run) if run else None,
                 "steps": {step: see(rows.get(step), large.get(step)) for step in needed},
             }
 
@@ -189,11 +206,8 @@ class Ledger:
             _log.info("run/%s/%d was not told of its place: %s", run, n, error.status)
 
 
-def _last_output(tx: Tx, run_id: str, version: Version) -> JsonValue:
-    order = [step.id for step in version.definition.steps]
+def _last_output(tx: Tx, run_id: str, order: Sequence[str]) -> JsonValue:
     row = steps.last_completed(tx, run_id, order)
-    if row is None:
-        return None
-    if row.output_inline:
-        return row.output
+    if row is None or row.output_inline:
+        return row.output if row else None
     return load(tx, run_id, [(row.step_id, "")])[row.step_id]

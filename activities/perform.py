@@ -30,7 +30,7 @@ from activities.definitions import Definitions, Prepared, split
 from activities.flights import Flight, Flights
 from activities.scopes import Scopes
 from engine.call import StepCall
-from engine.errors import StepError, Unavailable
+from engine.errors import Conflict, StepError, Unavailable
 from engine.expressions import ExpressionError, evaluate, render
 from engine.facts import Failure
 from engine.lifecycle import Intent, RunStatus, StepStatus
@@ -60,14 +60,19 @@ class Performer:
     """Carries out steps of every type; one for a worker process."""
 
     def __init__(
-        self, database: Database, definitions: Definitions, clients: Clients, worker: str
+        self,
+        database: Database,
+        definitions: Definitions,
+        scopes: Scopes,
+        clients: Clients,
+        worker: str,
     ) -> None:
         self._database = database
         self._definitions = definitions
         self._clients = clients
         self._worker = worker
         self._flights = Flights()
-        self._scopes = Scopes(database)
+        self._scopes = scopes
 
     def activity(self, name: str, step_type: AnyStepType) -> Callable[..., Awaitable[Answer]]:
         """The Temporal activity of a step type."""
@@ -215,8 +220,15 @@ class Performer:
                 await asyncio.sleep(1)
 
     async def write(self, call: StepCall, work: Callable[[Tx], T]) -> T:
-        """Write to the store, waiting for it where the activity may."""
-        return await self._patiently(call, lambda: self._database.write(work))
+        """Write to the store, waiting for it where the activity may.
+
+        Raises:
+            RunClosedError: the run or the step is past this call.
+        """
+        try:
+            return await self._patiently(call, lambda: self._database.write(work))
+        except Conflict:
+            raise RunClosedError from None
 
     @property
     def worker(self) -> str:
@@ -262,11 +274,10 @@ class _Attempt:
         if self._begun:
             return
         self._begun = True
-        if not await self._performer.write(
+        await self._performer.write(
             self._call,
             lambda tx: journal.begin(tx, self._call, self._performer.worker, self._started_at),
-        ):
-            raise RunClosedError
+        )
 
     async def run(self, scope: dict[str, JsonValue]) -> Outcome:
         """Do what the step does, inside its time."""
@@ -334,15 +345,12 @@ class _Attempt:
         """Record the outcome; what is recorded is what counts."""
         call, performer = self._call, self._performer
         try:
-            wrote = await performer.write(
-                call,
-                lambda tx: journal.finish(tx, call, outcome, self._attempted()),
+            await performer.write(
+                call, lambda tx: journal.finish(tx, call, outcome, self._attempted())
             )
         except StepError as error:
             raise await self.failed(error) from error
-        if wrote:
-            return outcome
-        raise RunClosedError
+        return outcome
 
     async def failed(self, error: StepError) -> StepError:
         """Record the failure and give it back."""

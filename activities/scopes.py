@@ -73,7 +73,7 @@ class Scopes:
             for step_id, place in prepared.places(call.iteration).items()
             if step_id in rows and not rows[step_id].output_inline
         ]
-        known_input = self._inputs.get(call.run)
+        known_input = self._inputs.get(call.run) if prepared.reads_input else {}
         items_key = f"{call.run}/{prepared.loops[-1:]}/{call.iteration[:-1]}/{call.generation}"
         known_items = self._items.get(items_key) if prepared.loops else []
 
@@ -87,7 +87,8 @@ class Scopes:
 
         if known_input is None or known_items is None or large:
             data, items, loaded = await self._database.read(fetch)
-            self._inputs.put(call.run, data)
+            if prepared.reads_input:
+                self._inputs.put(call.run, data)
             if prepared.loops:
                 self._items.put(items_key, items)
         else:

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import JSON, Integer, Row, bindparam, cast, func, insert, literal, select, update
 
-from engine.errors import NotFound
-from engine.lifecycle import EventType
+from engine.errors import Conflict, NotFound
+from engine.lifecycle import EventType, RunStatus
 from store.clock import now
 from store.database import Tx
 from store.tables import run_events, runs
@@ -21,9 +21,18 @@ from store.values import decode_object, encode
 from store.watch import CHANNEL
 
 _TAKE = update(runs).where(runs.c.id == bindparam("run")).values(seq=runs.c.seq + bindparam("k"))
-_TAKE_QUIETLY = _TAKE.returning(runs.c.seq)
-#: A notification is delivered by the commit; in the same statement it costs no round trip.
-_TAKE_ALOUD = _TAKE.returning(runs.c.seq, func.pg_notify(CHANNEL, ""))
+#: Only while the run is carried out by this execution.
+_TAKE_AS = _TAKE.where(runs.c.n == bindparam("execution"), runs.c.status == RunStatus.RUNNING)
+# Built once: making a statement costs more than carrying it out. A notification is delivered by
+# the commit; in the same statement it costs no round trip.
+_ALOUD = (runs.c.seq, func.pg_notify(CHANNEL, ""))
+_TAKES = {
+    ("sqlite", False): _TAKE.returning(runs.c.seq),
+    ("sqlite", True): _TAKE_AS.returning(runs.c.seq),
+    ("postgresql", False): _TAKE.returning(*_ALOUD),
+    ("postgresql", True): _TAKE_AS.returning(*_ALOUD),
+}
+_INSERT = insert(run_events)
 
 
 @dataclass(frozen=True)
@@ -53,21 +62,34 @@ class EventRow:
     at: int
 
 
-def append(tx: Tx, run_id: str, events: Sequence[NewEvent]) -> int:
+def append(tx: Tx, run_id: str, events: Sequence[NewEvent], *, execution: int | None = None) -> int:
     """Write the events behind the run's last one; answers the last number in use.
+
+    It locks the run's row, so whoever also writes rows of its steps calls this first.
+
+    Args:
+        tx: The transaction.
+        run_id: The run.
+        events: What to tell; may be nothing, for the lock alone.
+        execution: Whoever writes; only while the run is carried out by this execution.
 
     Raises:
         NotFound: There is no such run.
+        Conflict: The run is over, or another execution carries it out.
     """
-    take = _TAKE_ALOUD if tx.dialect.name == "postgresql" else _TAKE_QUIETLY
-    taken = tx.execute(take, {"run": run_id, "k": len(events)}).one_or_none()
+    take = _TAKES[tx.dialect.name, execution is not None]
+    taken = tx.execute(
+        take, {"run": run_id, "k": len(events), "execution": execution}
+    ).one_or_none()
+    if taken is None and execution is not None:
+        raise Conflict("The run is not carried out by this execution.", code="superseded")
     if taken is None:
         raise NotFound("There is no such run.", code="run_not_found")
     last: int = taken.seq
     at = now()
     if events:
         tx.execute(
-            insert(run_events),
+            _INSERT,
             [
                 {
                     "run_id": run_id,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from engine.book import execution_id
 from engine.catalog import Catalog
@@ -30,6 +30,58 @@ from store.values import encode
 
 #: An execution: the run's id and its number.
 Execution = tuple[str, int]
+
+# Built once: making a statement costs more than carrying it out.
+_LIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
+_LOCK = select(organisations.c.id).where(organisations.c.id == bindparam("org")).with_for_update()
+_HELD = select(func.count()).where(
+    runs.c.org_id == bindparam("org"), runs.c.status.in_(_LIVE), runs.c.admitted.is_(True)
+)
+_WAITING = (
+    select(runs.c.id)
+    .where(
+        runs.c.org_id == bindparam("org"),
+        runs.c.status == RunStatus.QUEUED,
+        runs.c.admitted.is_(False),
+    )
+    .order_by(runs.c.queued_at, runs.c.id)
+    .limit(bindparam("free"))
+)
+_GIVE = (
+    update(runs)
+    .where(runs.c.id.in_(_WAITING))
+    .values(admitted=True, updated_at=bindparam("at"))
+    .returning(runs.c.id, runs.c.n)
+)
+_BEGIN = (
+    update(runs)
+    .where(runs.c.id == bindparam("run"))
+    .values(
+        status=RunStatus.RUNNING,
+        started_at=func.coalesce(runs.c.started_at, bindparam("at")),
+        completed_at=None,
+        updated_at=bindparam("at"),
+    )
+)
+_CLOSE = (
+    update(runs)
+    .where(
+        runs.c.id == bindparam("run"),
+        runs.c.n == bindparam("execution"),
+        runs.c.status.in_(_LIVE),
+    )
+    .values(
+        status=bindparam("ended"),
+        intent=None,
+        admitted=False,
+        output=bindparam("text"),
+        output_blob=bindparam("blob"),
+        error=bindparam("why"),
+        completed_at=bindparam("over"),
+        updated_at=bindparam("at"),
+    )
+    .returning(runs.c.org_id, runs.c.started_at)
+)
 
 
 @dataclass(frozen=True)
@@ -67,16 +119,7 @@ def open_execution(tx: Tx, run_id: str, n: int, limit: int, catalog: Catalog) ->
 
 
 def _begin(tx: Tx, row: RunRow) -> None:
-    tx.execute(
-        update(runs)
-        .where(runs.c.id == row.id)
-        .values(
-            status=RunStatus.RUNNING,
-            started_at=func.coalesce(runs.c.started_at, now()),
-            completed_at=None,
-            updated_at=now(),
-        )
-    )
+    tx.execute(_BEGIN, {"run": row.id, "at": now()})
     events.append(tx, row.id, [events.NewEvent(EventType.RUN_STARTED, data={"execution": row.n})])
 
 
@@ -102,32 +145,13 @@ def recorded(tx: Tx, run_id: str) -> dict[str, Recorded]:
 
 def hand_on(tx: Tx, org_id: str, limit: int) -> list[Execution]:
     """Give free places to the runs that have waited longest; the executions that got one."""
-    # Two transactions must not count the same places. SQLite has one writer at a time anyway.
-    tx.execute(select(organisations.c.id).where(organisations.c.id == org_id).with_for_update())
-    live = (RunStatus.QUEUED, RunStatus.RUNNING)
-    held = tx.execute(
-        select(func.count()).where(
-            runs.c.org_id == org_id, runs.c.status.in_(live), runs.c.admitted.is_(True)
-        )
-    ).scalar_one()
+    if tx.dialect.name != "sqlite":
+        # Two transactions must not count the same places; SQLite has one writer at a time anyway.
+        tx.execute(_LOCK, {"org": org_id})
+    held = tx.execute(_HELD, {"org": org_id}).scalar_one()
     if held >= limit:
         return []
-    waiting = (
-        select(runs.c.id)
-        .where(
-            runs.c.org_id == org_id,
-            runs.c.status == RunStatus.QUEUED,
-            runs.c.admitted.is_(False),
-        )
-        .order_by(runs.c.queued_at, runs.c.id)
-        .limit(limit - held)
-    )
-    given = tx.execute(
-        update(runs)
-        .where(runs.c.id.in_(waiting))
-        .values(admitted=True, updated_at=now())
-        .returning(runs.c.id, runs.c.n)
-    )
+    given = tx.execute(_GIVE, {"org": org_id, "free": limit - held, "at": now()})
     return [(row.id, row.n) for row in given]
 
 
@@ -143,31 +167,27 @@ def close_execution(
 ) -> list[Execution]:
     """End an execution, once: the first to come decides how. The executions that got its place."""
     at = now()
-    columns: dict[str, Any] = {
-        "status": status,
-        "intent": None,
-        "admitted": False,
-        "updated_at": at,
-        "error": encode(error.model_dump(exclude={"retryable"})) if error else None,
-        "completed_at": at if status in TERMINAL else None,
-    }
+    kept: dict[str, Any] = {"output": None, "output_blob": None}
     if status is RunStatus.COMPLETED:
         kept = journal.keep(tx, run_id, "output of the run", output)
-        columns |= {"output": kept["output"], "output_blob": kept["output_blob"]}
     closed = tx.execute(
-        update(runs)
-        .where(
-            runs.c.id == run_id,
-            runs.c.n == n,
-            runs.c.status.in_((RunStatus.QUEUED, RunStatus.RUNNING)),
-        )
-        .values(**columns)
-        .returning(runs.c.org_id, runs.c.started_at)
+        _CLOSE,
+        {
+            "run": run_id,
+            "execution": n,
+            "ended": status,
+            "text": kept["output"],
+            "blob": kept["output_blob"],
+            "why": encode(error.model_dump(exclude={"retryable"})) if error else None,
+            "over": at if status in TERMINAL else None,
+            "at": at,
+        },
     ).first()
     if closed is None:
         return []
     if status in TERMINAL:
-        journal.give_up(tx, run_id, n)
+        if status is not RunStatus.COMPLETED:
+            journal.give_up(tx, run_id, n)
         events.append(tx, run_id, [_run_completed(status, closed.started_at, at, error)])
     else:
         events.append(tx, run_id, [events.NewEvent(EventType.RUN_PAUSED, data=_why(error))])

@@ -6,43 +6,26 @@ a step what is completed or skipped is never overwritten. Source: DESIGN §3.5.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Executable, and_, or_, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.book import Entry
 from engine.call import StepCall
-from engine.errors import StepError
+from engine.errors import Conflict, StepError
 from engine.facts import Failure
-from engine.lifecycle import STEP_SETTLED, EventType, RunStatus, StepStatus
+from engine.lifecycle import STEP_SETTLED, EventType, StepStatus
 from engine.outcomes import Answer, Await, Branch, Done, Each, Outcome, Skip, Sleep
 from store import blobs, events, steps
 from store.clock import now
-from store.database import Tx, insert
-from store.tables import runs, step_runs
+from store.database import Tx
+from store.tables import step_runs
 from store.values import decode, encode
 
 _KEY = ("run_id", "step_id", "iteration")
-
-
-def begin(tx: Tx, call: StepCall, worker: str, started_at: int) -> bool:
-    """Record that an attempt began; False when the run or the step is past it."""
-    if not _open(tx, call):
-        return False
-    wrote = _write(
-        tx,
-        call,
-        status=StepStatus.RUNNING,
-        worker=worker,
-        error=None,
-        answer=None,
-        started_at=started_at,
-        completed_at=None,
-    )
-    if wrote:
-        events.append(tx, call.run, [_started(call)])
-    return wrote
 
 
 @dataclass(frozen=True)
@@ -59,44 +42,58 @@ class Attempted:
     begun: bool
 
 
-def finish(tx: Tx, call: StepCall, outcome: Outcome, attempted: Attempted | None = None) -> bool:
-    """Record what the step answered; False when the run or the step is past it."""
-    if not _open(tx, call):
-        return False
+def begin(tx: Tx, call: StepCall, worker: str, started_at: int) -> None:
+    """Record that an attempt began.
+
+    Raises:
+        Conflict: the run or the step is past it.
+    """
+    columns = {
+        "status": StepStatus.RUNNING,
+        "worker": worker,
+        "error": None,
+        "answer": None,
+        "started_at": started_at,
+        "completed_at": None,
+    }
+    _write(tx, call, columns, [_started(call)])
+
+
+def finish(tx: Tx, call: StepCall, outcome: Outcome, attempted: Attempted | None = None) -> None:
+    """Record what the step answered.
+
+    Raises:
+        Conflict: the run or the step is past it.
+        StepError: `output_too_large`.
+    """
     columns, event = _outcome_columns(tx, call, outcome)
-    if not _write(tx, call, **{"error": None} | _who(attempted) | columns):
-        return False
     told = [] if isinstance(outcome, Skip) else _told(call, attempted)
     if event is not None:
         told.append(event)
-    events.append(tx, call.run, told)
-    return True
+    _write(tx, call, {"error": None} | _who(attempted) | columns, told)
 
 
-def fail(tx: Tx, call: StepCall, failure: Failure, attempted: Attempted | None = None) -> bool:
-    """Record that an attempt failed; it may be the last one or not."""
-    if not _open(tx, call):
-        return False
+def fail(tx: Tx, call: StepCall, failure: Failure, attempted: Attempted | None = None) -> None:
+    """Record that an attempt failed; it may be the last one or not.
+
+    Raises:
+        Conflict: the run or the step is past it.
+    """
     final = call.final or not failure.retryable
     error: dict[str, JsonValue] = {"code": failure.code, "message": failure.message}
-    wrote = _write(
-        tx,
-        call,
-        status=StepStatus.FAILED if final else StepStatus.WAITING,
-        answer=None,
-        error=encode(error),
-        completed_at=now() if final else None,
-        **_who(attempted),
-    )
-    if wrote:
-        data: dict[str, JsonValue] = {
-            "error": error,
-            "attempt": call.attempt,
-            "will_retry": not final,
-        }
-        failed = events.NewEvent(EventType.STEP_FAILED, call.step, call.place, data)
-        events.append(tx, call.run, [*_told(call, attempted), failed])
-    return wrote
+    columns = {
+        "status": StepStatus.FAILED if final else StepStatus.WAITING,
+        "answer": None,
+        "error": encode(error),
+        "completed_at": now() if final else None,
+    }
+    data: dict[str, JsonValue] = {
+        "error": error,
+        "attempt": call.attempt,
+        "will_retry": not final,
+    }
+    failed = events.NewEvent(EventType.STEP_FAILED, call.step, call.place, data)
+    _write(tx, call, columns | _who(attempted), [*_told(call, attempted), failed])
 
 
 def _who(attempted: Attempted | None) -> dict[str, Any]:
@@ -114,20 +111,14 @@ def _started(call: StepCall) -> events.NewEvent:
     return events.NewEvent(EventType.STEP_STARTED, call.step, call.place, {"attempt": call.attempt})
 
 
-def _open(tx: Tx, call: StepCall) -> bool:
-    """Whether the run is still carried out by this execution."""
-    return (
-        tx.execute(
-            select(runs.c.id).where(
-                runs.c.id == call.run, runs.c.n == call.n, runs.c.status == RunStatus.RUNNING
-            )
-        ).first()
-        is not None
-    )
+def _write(tx: Tx, call: StepCall, columns: Mapping[str, Any], told: list[events.NewEvent]) -> None:
+    """Write the step's row and its events, unless the run or the step is past this call."""
+    events.append(tx, call.run, told, execution=call.n)
+    if not _upsert(tx, call, columns):
+        raise Conflict("The step is past this attempt.", code="superseded")
 
 
-def _write(tx: Tx, call: StepCall, **columns: Any) -> bool:
-    """Upsert the step's row unless it is past this call."""
+def _upsert(tx: Tx, call: StepCall, columns: Mapping[str, Any]) -> bool:
     row = {
         "run_id": call.run,
         "step_id": call.step,
@@ -138,13 +129,20 @@ def _write(tx: Tx, call: StepCall, **columns: Any) -> bool:
         "updated_at": now(),
         **columns,
     }
-    statement = insert(tx, step_runs).values(**row)
+    return tx.execute(_upserting(tx.dialect.name, tuple(row)), row).first() is not None
+
+
+@cache
+def _upserting(dialect: str, columns: tuple[str, ...]) -> Executable:
+    """The statement that writes these columns; making it costs more than carrying it out."""
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    statement = insert(step_runs)
     old, new = step_runs.c, statement.excluded
     # What is completed or skipped stays so within its generation.
     settled = [str(status) for status in STEP_SETTLED]
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=_KEY,
-        set_={name: new[name] for name in row if name not in _KEY},
+        set_={name: new[name] for name in columns if name not in _KEY},
         where=and_(
             old.n <= new.n,
             or_(
@@ -152,8 +150,7 @@ def _write(tx: Tx, call: StepCall, **columns: Any) -> bool:
                 and_(old.generation == new.generation, old.status.not_in(settled)),
             ),
         ),
-    )
-    return tx.execute(statement.returning(step_runs.c.run_id)).first() is not None
+    ).returning(step_runs.c.run_id)
 
 
 def _outcome_columns(
@@ -227,7 +224,12 @@ def completed_event(step: str, iteration: str, kept: Mapping[str, Any]) -> event
 
 
 def mark(tx: Tx, run_id: str, n: int, entries: Iterable[Entry]) -> None:
-    """Record skips, wake-ups and waits that were given up; repeating it changes nothing."""
+    """Record skips, wake-ups and waits that were given up; repeating it changes nothing.
+
+    Raises:
+        Conflict: the run is over, or another execution carries it out.
+    """
+    events.append(tx, run_id, [], execution=n)
     for entry in entries:
         call = StepCall(
             run=run_id,
@@ -237,7 +239,7 @@ def mark(tx: Tx, run_id: str, n: int, entries: Iterable[Entry]) -> None:
             generation=entry.generation,
         )
         columns, event = _mark_columns(tx, call, entry)
-        if _write(tx, call, **columns):
+        if _upsert(tx, call, columns):
             events.append(tx, run_id, [event])
 
 

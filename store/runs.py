@@ -5,22 +5,36 @@ What an execution does to its run (open, close, pause, cancel, resume) is in `st
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import Executable, Row, Select, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.book import execution_id
 from engine.errors import Conflict, NotFound
 from engine.lifecycle import TERMINAL, EventType, Intent, RunStatus
 from store import events
 from store.clock import now
-from store.database import Tx, insert
+from store.database import Tx
 from store.events import NewEvent
 from store.ids import new_id
 from store.tables import runs
 from store.values import decode, decode_object, encode
 
+# Built once: making a statement costs more than carrying it out.
+_BY_ID = select(runs).where(runs.c.id == bindparam("run"))
+_GET = _BY_ID.where(runs.c.org_id == bindparam("org"))
+_DISPATCHED = (
+    update(runs)
+    .where(
+        runs.c.id == bindparam("run"),
+        runs.c.n == bindparam("execution"),
+        runs.c.dispatched_at.is_(None),
+    )
+    .values(dispatched_at=bindparam("at"))
+)
 _OPEN = [status.value for status in RunStatus if status not in TERMINAL]
 
 
@@ -84,27 +98,25 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
     run_id = new.id or new_id()
     at = now()
     row = tx.execute(
-        insert(tx, runs)
-        .values(
-            id=run_id,
-            org_id=new.org_id,
-            workflow_id=new.workflow_id,
-            workflow_name=new.workflow_name,
-            version=new.version,
-            surface=new.surface,
-            trigger=new.trigger,
-            input=encode(new.input),
-            status=RunStatus.QUEUED,
-            n=1,
-            temporal_id=execution_id(run_id, 1),
-            admitted=False,
-            queued_at=at,
-            seq=0,
-            created_at=at,
-            updated_at=at,
-        )
-        .on_conflict_do_nothing(index_elements=["id"])
-        .returning(runs.c.id)
+        _accepting(tx.dialect.name),
+        {
+            "id": run_id,
+            "org_id": new.org_id,
+            "workflow_id": new.workflow_id,
+            "workflow_name": new.workflow_name,
+            "version": new.version,
+            "surface": new.surface,
+            "trigger": new.trigger,
+            "input": encode(new.input),
+            "status": RunStatus.QUEUED,
+            "n": 1,
+            "temporal_id": execution_id(run_id, 1),
+            "admitted": False,
+            "queued_at": at,
+            "seq": 0,
+            "created_at": at,
+            "updated_at": at,
+        },
     ).one_or_none()
     if row is not None:
         events.append(tx, run_id, [NewEvent(EventType.RUN_QUEUED)])
@@ -114,13 +126,19 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
     return accepted
 
 
+@cache
+def _accepting(dialect: str) -> Executable:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert(runs).on_conflict_do_nothing(index_elements=["id"]).returning(runs.c.id)
+
+
 def get(tx: Tx, org_id: str, run_id: str) -> RunRow:
     """The run.
 
     Raises:
         NotFound: There is none, or it is another organisation's.
     """
-    row = tx.execute(select(runs).where(runs.c.id == run_id, runs.c.org_id == org_id)).one_or_none()
+    row = tx.execute(_GET, {"run": run_id, "org": org_id}).one_or_none()
     if row is None:
         raise NotFound("There is no such run.", code="run_not_found")
     return _row(row)
@@ -128,7 +146,7 @@ def get(tx: Tx, org_id: str, run_id: str) -> RunRow:
 
 def by_id(tx: Tx, run_id: str) -> RunRow | None:
     """The run of any organisation: for the worker and the sweeper, never for a request."""
-    row = tx.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+    row = tx.execute(_BY_ID, {"run": run_id}).one_or_none()
     return None if row is None else _row(row)
 
 
@@ -160,11 +178,7 @@ def page(
 
 def dispatched(tx: Tx, run_id: str, n: int) -> None:
     """Note that Temporal has the execution; the first time counts, and no older execution does."""
-    tx.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.n == n, runs.c.dispatched_at.is_(None))
-        .values(dispatched_at=now())
-    )
+    tx.execute(_DISPATCHED, {"run": run_id, "execution": n, "at": now()})
 
 
 def undispatched(tx: Tx, before: int, limit: int) -> list[RunRow]:

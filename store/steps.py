@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Row, and_, func, or_, select
+from sqlalchemy import Row, Select, and_, bindparam, func, or_, select
 
 from engine.errors import NotFound
 from engine.lifecycle import RunStatus, StepStatus
@@ -83,21 +84,25 @@ def _row(row: Row[Any]) -> StepRow:
     )
 
 
+#: Statements are built once: making one costs more than carrying it out.
+_RUN_FACTS = select(
+    runs.c.org_id,
+    runs.c.workflow_id,
+    runs.c.workflow_name,
+    runs.c.version,
+    runs.c.trigger,
+    runs.c.n,
+    runs.c.status,
+    runs.c.intent,
+    runs.c.created_at,
+).where(runs.c.id == bindparam("run"))
+_TOP = select(*_COLUMNS).where(step_runs.c.run_id == bindparam("run"), step_runs.c.iteration == "")
+_RUN_INPUT = select(runs.c.input).where(runs.c.id == bindparam("run"))
+
+
 def run_facts(tx: Tx, run_id: str) -> RunFacts | None:
     """The run that a step belongs to; None when it was deleted."""
-    row = tx.execute(
-        select(
-            runs.c.org_id,
-            runs.c.workflow_id,
-            runs.c.workflow_name,
-            runs.c.version,
-            runs.c.trigger,
-            runs.c.n,
-            runs.c.status,
-            runs.c.intent,
-            runs.c.created_at,
-        ).where(runs.c.id == run_id)
-    ).first()
+    row = tx.execute(_RUN_FACTS, {"run": run_id}).first()
     if row is None:
         return None
     return RunFacts(*row[:6], RunStatus(row.status), row.intent, row.created_at)
@@ -105,32 +110,38 @@ def run_facts(tx: Tx, run_id: str) -> RunFacts | None:
 
 def run_input(tx: Tx, run_id: str) -> JsonValue:
     """The input that the run was started with."""
-    return decode(tx.execute(select(runs.c.input).where(runs.c.id == run_id)).scalar_one())
+    return decode(tx.execute(_RUN_INPUT, {"run": run_id}).scalar_one())
 
 
 def some(tx: Tx, run_id: str, wanted: Mapping[str, str]) -> dict[str, StepRow]:
     """The rows of these steps in these iterations, those that exist."""
-    if not wanted:
-        return {}
-    rows = tx.execute(
-        select(*_COLUMNS).where(
-            step_runs.c.run_id == run_id,
-            or_(
-                *(
-                    and_(step_runs.c.step_id == step, step_runs.c.iteration == iteration)
-                    for step, iteration in wanted.items()
-                )
-            ),
-        )
-    )
+    values = {"run": run_id}
+    for index, (step_id, iteration) in enumerate(wanted.items()):
+        values |= {f"step{index}": step_id, f"iteration{index}": iteration}
+    rows = tx.execute(_some(len(wanted)), values) if wanted else ()
     return {row.step_id: _row(row) for row in rows}
+
+
+@cache
+def _some(count: int) -> Select[Any]:
+    """The statement for that many steps."""
+    return select(*_COLUMNS).where(
+        step_runs.c.run_id == bindparam("run"),
+        or_(
+            *(
+                and_(
+                    step_runs.c.step_id == bindparam(f"step{index}"),
+                    step_runs.c.iteration == bindparam(f"iteration{index}"),
+                )
+                for index in range(count)
+            )
+        ),
+    )
 
 
 def page_rows(tx: Tx, run_id: str) -> list[StepRow]:
     """The rows of the outermost scope, in no particular order."""
-    rows = tx.execute(
-        select(*_COLUMNS).where(step_runs.c.run_id == run_id, step_runs.c.iteration == "")
-    )
+    rows = tx.execute(_TOP, {"run": run_id})
     return [_row(row) for row in rows]
 
 

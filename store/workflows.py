@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Row, Text, cast, exists, func, literal, select
+from sqlalchemy import ColumnElement, Row, Text, bindparam, cast, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from engine.errors import NotFound
@@ -13,6 +13,11 @@ from store.database import Tx
 from store.ids import new_id
 from store.tables import versions, workflows
 from store.values import decode_object, decode_strings, encode
+
+# Built once: making a statement costs more than carrying it out.
+_DEFINITION = select(versions.c.definition).where(
+    versions.c.workflow_id == bindparam("workflow"), versions.c.version == bindparam("version")
+)
 
 
 @dataclass(frozen=True)
@@ -159,11 +164,7 @@ def definition_text(tx: Tx, workflow_id: str, version: int) -> str:
     Raises:
         NotFound: The workflow has no such version.
     """
-    found = tx.scalar(
-        select(versions.c.definition).where(
-            versions.c.workflow_id == workflow_id, versions.c.version == version
-        )
-    )
+    found = tx.scalar(_DEFINITION, {"workflow": workflow_id, "version": version})
     if found is None:
         raise NotFound("There is no such version.", code="version_not_found")
     return str(found)

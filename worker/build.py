@@ -26,6 +26,7 @@ from activities.definitions import Definitions
 from activities.ledger import Ledger
 from activities.perform import Performer
 from activities.registry import catalog, step_types
+from activities.scopes import Scopes
 from store.database import Database
 from worker.settings import Settings
 from workflows.run import RunWorkflow
@@ -54,11 +55,13 @@ async def build(
 ) -> AsyncGenerator[Built, None]:
     """A worker that has not been started, with its doors open until the block is left."""
     types = step_types()
-    definitions = Definitions(database, catalog())
+    definitions, scopes = Definitions(database, catalog()), Scopes(database)
     async with HttpDoor(Egress.parse(settings.egress_allow)) as http:
         clients = Clients(http=http, shell=Shell(settings.script_sandbox))
-        performer = Performer(database, definitions, clients, worker_id)
-        ledger = Ledger(database, definitions, catalog(), client, settings.max_concurrent_runs)
+        performer = Performer(database, definitions, scopes, clients, worker_id)
+        ledger = Ledger(
+            database, definitions, scopes, catalog(), client, settings.max_concurrent_runs
+        )
         worker = Worker(
             client,
             task_queue=settings.task_queue,
