@@ -7,7 +7,8 @@ this module and calls `main`. The conversation:
   input and keeps the pipe open. When the pipe closes, by the worker's decision or by its death, the
   script and all that it started are killed. A parent-death signal would end this process instead,
   and orphan them.
-* The launcher writes one marshalled `Report` to the descriptor that is named in its arguments.
+* The launcher writes the script's process id and at the end a `Report`, both marshalled, to the
+  descriptor that is named in its arguments. If the report is missing, the worker kills the script.
 
 The script is a child with a process group of its own, which the filter does not let it leave, so
 one signal reaches every process at once, new ones included. What leaves the group in the unconfined
@@ -54,12 +55,14 @@ def main() -> None:
     order: Order | None = None
     try:
         order = marshal.loads(_read_exactly(int.from_bytes(_read_exactly(8), "big")))
-        report = _run(order)
+        report = _run(order, report_to)
     except BaseException as error:  # every way of failing must be told: no report means no sandbox
         report = {"outcome": "refused", "detail": _describe("prepare", error)}
-    os.write(report_to, marshal.dumps(dict(report)))
-    if order is not None:
-        wipe(order["work"])
+    try:
+        os.write(report_to, marshal.dumps(dict(report)))
+    finally:  # there is nobody to read it, if the worker is no more
+        if order is not None:
+            wipe(order["work"])
     # The interpreter has nothing to tidy up, and its tidying takes milliseconds.
     os._exit(0)
 
@@ -74,7 +77,7 @@ def _read_exactly(size: int) -> bytes:
     return bytes(parts)
 
 
-def _run(order: Order) -> Report:
+def _run(order: Order, report_to: int) -> Report:
     confinement.prctl(confinement.PR_SET_CHILD_SUBREAPER, 1)
     _furnish(order)
     failure, told = os.pipe()
@@ -82,13 +85,14 @@ def _run(order: Order) -> Report:
     child = os.fork()
     if child == 0:
         _become_script(order, launcher, told)
-    os.close(told)
-    # From here on the pipes to the worker belong to the script alone.
-    quiet = os.open(os.devnull, os.O_RDWR)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
     stopped = True
     try:
+        os.write(report_to, marshal.dumps(child))
+        os.close(told)
+        # From here on the pipes to the worker belong to the script alone.
+        quiet = os.open(os.devnull, os.O_RDWR)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
         stopped = _wait(child, order["worker"])
     finally:
         status = _kill_all(child)

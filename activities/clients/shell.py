@@ -15,8 +15,10 @@ What a script can and cannot do is told in `docs/reference/scripts.md`; how, in
 
 import asyncio
 import contextlib
+import io
 import marshal
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from activities.clients import confinement
+from activities.clients.sandbox import wipe
 from activities.clients.sandbox_order import (
     Language,
     Order,
@@ -141,23 +144,23 @@ class Shell:
                 language, source, args, env or {}, timeout=timeout, confined=confined, uid=uid
             )
             report_from, report_to = os.pipe()
-            held.callback(os.close, report_from)
+            report_file = held.enter_context(open(report_from, "rb", buffering=0))
             try:
                 launcher = await _launch(report_to, lock)
             finally:
                 os.close(report_to)
             output = _Output(max_output)
-            ended = asyncio.ensure_future(_converse(launcher, order, output))
+            ended = asyncio.ensure_future(_converse(launcher, order, report_file, output))
             try:
                 in_time = await _wait(ended, timeout, on_tick)
             finally:
                 await self._end(launcher, ended)
             if not in_time:
                 raise ScriptTimeout(timeout, output)
-            return _result(_read_report(report_from), output)
+            return _result(ended.result(), output)
 
     async def _end(
-        self, launcher: asyncio.subprocess.Process, ended: "asyncio.Future[None]"
+        self, launcher: asyncio.subprocess.Process, ended: "asyncio.Future[Report | None]"
     ) -> None:
         """Close the pipe, which kills what still runs, and wait for the launcher to clean up."""
         assert launcher.stdin is not None
@@ -203,19 +206,26 @@ async def _launch(report_to: int, lock: socket.socket | None) -> asyncio.subproc
     )
 
 
-async def _converse(launcher: asyncio.subprocess.Process, order: Order, output: _Output) -> None:
-    """Hand the order over, read both outputs to their end, and wait for the launcher's."""
+async def _converse(
+    launcher: asyncio.subprocess.Process, order: Order, report_file: io.FileIO, output: _Output
+) -> Report | None:
+    """Hand the order over, then read both outputs and the report until the launcher has ended."""
     assert launcher.stdin is not None
     assert launcher.stdout is not None
     assert launcher.stderr is not None
     message = marshal.dumps(dict(order))
+    pumps = asyncio.gather(_pump(launcher.stdout, 1, output), _pump(launcher.stderr, 2, output))
     # A launcher that died tells more by its missing report.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         launcher.stdin.write(len(message).to_bytes(8, "big") + message)
         await launcher.stdin.drain()
-    await asyncio.gather(
-        _pump(launcher.stdout, 1, output), _pump(launcher.stderr, 2, output), launcher.wait()
-    )
+    script, report = await _read_report(report_file)
+    if report is None:
+        # What it leaves behind would hold the outputs open.
+        await asyncio.to_thread(_clean_up, script, order["work"])
+    await pumps
+    await launcher.wait()
+    return report
 
 
 async def _pump(stream: asyncio.StreamReader, number: int, output: _Output) -> None:
@@ -225,7 +235,7 @@ async def _pump(stream: asyncio.StreamReader, number: int, output: _Output) -> N
 
 
 async def _wait(
-    ended: "asyncio.Future[None]", timeout: float, on_tick: Callable[[], None] | None
+    ended: "asyncio.Future[Report | None]", timeout: float, on_tick: Callable[[], None] | None
 ) -> bool:
     """Wait for the end, ticking; False when the time is over first."""
     clock = asyncio.get_running_loop().time
@@ -240,7 +250,9 @@ async def _wait(
     return True
 
 
-async def _see_off(launcher: asyncio.subprocess.Process, ended: "asyncio.Future[None]") -> None:
+async def _see_off(
+    launcher: asyncio.subprocess.Process, ended: "asyncio.Future[Report | None]"
+) -> None:
     await asyncio.wait({ended}, timeout=_GRACE)
     if not ended.done():
         with contextlib.suppress(ProcessLookupError):
@@ -248,13 +260,31 @@ async def _see_off(launcher: asyncio.subprocess.Process, ended: "asyncio.Future[
         await asyncio.wait({ended}, timeout=_GRACE)
 
 
-def _read_report(descriptor: int) -> Report | None:
-    os.set_blocking(descriptor, False)
-    try:
-        message = os.read(descriptor, _CHUNK)
-    except BlockingIOError:
-        return None
-    return marshal.loads(message) if message else None
+async def _read_report(report_file: io.FileIO) -> tuple[int, Report | None]:
+    """Read what the launcher tells: the script's process id, 0 for none, and how it ended."""
+    reader = asyncio.StreamReader()
+    transport, _protocol = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), report_file
+    )
+    with contextlib.closing(transport):
+        message = await reader.read()
+    stream = io.BytesIO(message)
+    script, report = 0, None
+    while stream.tell() < len(message):
+        told = marshal.load(stream)
+        if isinstance(told, int):
+            script = told
+        else:
+            report = told
+    return script, report
+
+
+def _clean_up(script: int, work: str) -> None:
+    """Do for a launcher that was killed what it would have done."""
+    if script:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(script, signal.SIGKILL)
+    wipe(work)
 
 
 def _result(report: Report | None, output: _Output) -> ShellResult:
