@@ -89,16 +89,18 @@ class _Scope(Standing):
         open_waits = busy = False
         for step in self.steps:
             fact = self.fact(step.id)
+            # A catch step goes on, whatever failed.
+            own = replace(mood, doomed=False, holding=False) if self.catches(step) else mood
             match fact.status:
                 case StepStatus.PENDING:
                     if self.ready(step, mood):
                         self._start(step, fact)
-                case StepStatus.RUNNING if fact.polling and mood != Mood():
-                    open_waits |= self._stop_polling(step, fact, mood)
+                case StepStatus.RUNNING if fact.polling and own != Mood():
+                    open_waits |= self._stop_polling(step, fact, own)
                 case StepStatus.RUNNING:
                     busy = True
                 case StepStatus.WAITING:
-                    open_waits |= self._wait(step, fact, mood)
+                    open_waits |= self._wait(step, fact, own)
                 case _:
                     pass
         self.found.busy |= busy
@@ -149,8 +151,6 @@ class _Scope(Standing):
 
     def _wait(self, step: PlannedStep, fact: StepFact, mood: Mood) -> bool:
         """Look at a waiting step; whether it goes on waiting."""
-        if self.catches(step):
-            mood = replace(mood, doomed=False, holding=False)
         if fact.loop is not None:
             return self._loop(step, fact, fact.loop, mood)
         if mood.doomed:
@@ -170,7 +170,7 @@ class _Scope(Standing):
 
     def _stop_polling(self, step: PlannedStep, fact: StepFact, mood: Mood) -> bool:
         """Let go of a poll: for good when the run is failing; whether the step goes on waiting."""
-        if mood.doomed and not self.catches(step):
+        if mood.doomed:
             self._abandon(step, fact)
             return False
         fact.status = StepStatus.WAITING

@@ -96,7 +96,7 @@ def resume(
         message = f"There is no step '{from_step}' to resume from."
         raise Invalid(message, problems=[Problem(message, step=from_step, path="from_step")])
     if from_step is not None:
-        _require_results(by_id[from_step], recorded)
+        _require_results(by_id[from_step], plan, recorded)
     again = _again(plan, recorded, from_step)
     facts = Facts()
     reset: dict[str, int] = {}
@@ -116,11 +116,12 @@ def resume(
     return Resumption(facts, reset)
 
 
-def _require_results(step: PlannedStep, recorded: Mapping[str, Recorded]) -> None:
+def _require_results(step: PlannedStep, plan: Plan, recorded: Mapping[str, Recorded]) -> None:
     missing = [
-        other
-        for other in step.awaits
-        if other not in recorded or recorded[other].status not in STEP_TERMINAL
+        other.id
+        for other in plan.steps
+        if other.id in step.awaits
+        and not (_keeps(other, plan, recorded) and recorded[other.id].status in STEP_TERMINAL)
     ]
     if missing:
         raise Conflict(
@@ -132,19 +133,9 @@ def _require_results(step: PlannedStep, recorded: Mapping[str, Recorded]) -> Non
 def _again(plan: Plan, recorded: Mapping[str, Recorded], from_step: str | None) -> set[str]:
     """Ids of the steps that are to run (again)."""
     again = {from_step} if from_step is not None else set()
-    for step in plan.steps:
-        past = recorded.get(step.id)
-        if past is None:
-            continue
-        kept_failure = (
-            past.status is StepStatus.FAILED
-            and step.on_error in ("continue", "fallback")
-            and not _fallback_failed(step, recorded)
-        )
-        still_waits = past.status is StepStatus.WAITING and isinstance(past.outcome, Sleep | Await)
-        settled = past.status in (StepStatus.COMPLETED, StepStatus.SKIPPED)
-        if not (settled or kept_failure or still_waits):
-            again.add(step.id)
+    again |= {
+        step.id for step in plan.steps if step.id in recorded and not _keeps(step, plan, recorded)
+    }
     spread = from_step is not None or bool(again)
     while spread:
         spread = False
@@ -157,11 +148,23 @@ def _again(plan: Plan, recorded: Mapping[str, Recorded], from_step: str | None) 
     return again
 
 
-def _fallback_failed(step: PlannedStep, recorded: Mapping[str, Recorded]) -> bool:
-    if step.fallback is None:
+def _keeps(step: PlannedStep, plan: Plan, recorded: Mapping[str, Recorded]) -> bool:
+    """Whether what is recorded of a step stands, as a result or as a wait that goes on."""
+    past = recorded.get(step.id)
+    if past is None:
         return False
-    fallback = recorded.get(step.fallback)
-    return fallback is None or fallback.status not in (StepStatus.COMPLETED, StepStatus.SKIPPED)
+    match past.status:
+        case StepStatus.COMPLETED | StepStatus.SKIPPED:
+            return True
+        case StepStatus.WAITING:
+            return isinstance(past.outcome, Sleep | Await)
+        case StepStatus.FAILED if step.fallback is not None:
+            fallback = plan.find(step.fallback)
+            return fallback is not None and _keeps(fallback, plan, recorded)
+        case StepStatus.FAILED:
+            return step.on_error == "continue"
+        case _:
+            return False
 
 
 def _follows(
