@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import Route
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 
@@ -47,8 +47,7 @@ class Api(FastAPI):
             parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"key": []}]
             for route in public_routes(self):
-                path = getattr(route, "path", "")
-                for operation in document["paths"].get(path, {}).values():
+                for operation in document["paths"].get(route.path, {}).values():
                     operation["security"] = []
             self.openapi_schema = document
         return self.openapi_schema
@@ -83,10 +82,12 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def public_routes(app: FastAPI) -> list[BaseRoute]:
+def public_routes(app: FastAPI) -> list[Route]:
     """The routes that need no key: three at most."""
-    described = [route for route in app.router.routes if getattr(route, "path", "") == _OPENAPI]
-    return [*described, *probes.router.routes]
+    paths = {_OPENAPI, *(route.path for route in probes.router.routes if isinstance(route, Route))}
+    return [
+        route for route in app.router.routes if isinstance(route, Route) and route.path in paths
+    ]
 
 
 @asynccontextmanager
@@ -100,7 +101,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         dispatch = Dispatch(await _temporal(), settings.task_queue, database)
         steps = catalog()
         tail = Tail(database)
-        sweeper = Sweeper(database, dispatch, settings.workflow_max_concurrent_runs)
+        sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs)
         state = State(
             database=database,
             auth=auth,

@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", validation_alias="DATABASE_URL")
     """Where runs are kept, `postgresql://…` or `sqlite:///…`; else a file in the data directory."""
 
-    workflow_max_concurrent_runs: int = Field(
+    max_concurrent_runs: int = Field(
         default=10, ge=1, validation_alias="WORKFLOW_MAX_CONCURRENT_RUNS"
     )
     """How many runs of one organisation may work at the same time; more are accepted and queue."""

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
+from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from app.main import create_app
@@ -21,6 +22,9 @@ from app.settings import Settings
 from engine.roles import Role
 from store import keys, migrate, organisations
 from store.database import Database, Tx
+from worker.build import build
+from worker.settings import Settings as WorkerSettings
+from workflows.contract import DATA_CONVERTER
 
 PEPPER = "pepper for tests only"
 ADMIN = "a key of the tests, not a secret at all"
@@ -69,6 +73,30 @@ async def running(settings: Settings, address: str) -> AsyncIterator[FastAPI]:
 async def app(settings: Settings, temporal: str) -> AsyncIterator[FastAPI]:
     async with running(settings, temporal) as app:
         yield app
+
+
+@contextlib.asynccontextmanager
+async def working(settings: Settings, address: str) -> AsyncIterator[None]:
+    """A worker on the same database and task queue."""
+    client = await Client.connect(address, data_converter=DATA_CONVERTER)
+    database = Database(settings.database_url)
+    worker_settings = WorkerSettings(
+        database_url=settings.database_url, task_queue=settings.task_queue, script_sandbox="none"
+    )
+    try:
+        async with (
+            build(client, database, worker_settings, worker_id="test") as built,
+            built.worker,
+        ):
+            yield
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+async def worker(settings: Settings, temporal: str, app: FastAPI) -> AsyncIterator[None]:
+    async with working(settings, temporal):
+        yield
 
 
 @dataclass

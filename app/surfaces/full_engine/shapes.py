@@ -195,8 +195,15 @@ def event_out(event: EventRow) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (
         event.seq,
         event.type.encode(),
-        to_json(data),
+        _one_line(to_json(data)),
     )
+
+
+def _one_line(text: bytes) -> bytes:
+    """JSON without the line ends that JSON allows and many a client splits at: U+2028 and kin."""
+    for character in ("\u0085", "\u2028", "\u2029"):
+        text = text.replace(character.encode(), b"\\u%04x" % ord(character))
+    return text
 
 
 def _maybe(micros: int | None) -> str | None:

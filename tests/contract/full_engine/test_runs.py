@@ -150,7 +150,7 @@ async def test_a_refused_start_does_not_use_the_key_up(api: httpx2.AsyncClient) 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "é"])
 async def test_a_key_that_is_no_key_is_a_422(api: httpx2.AsyncClient, key: str) -> None:
     url = f"/api/workflows/{await created(api)}/run"
-    headers = [("idempotency-key", key.encode())]
+    headers = [(b"idempotency-key", key.encode())]
     assert (await api.post(url, json={}, headers=headers)).status_code == 422
     twice = [("idempotency-key", "a"), ("idempotency-key", "a")]
     assert (await api.post(url, json={}, headers=twice)).status_code == 422

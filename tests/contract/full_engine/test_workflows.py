@@ -169,7 +169,7 @@ async def test_foreign_and_unknown_look_the_same(api: httpx2.AsyncClient, door: 
             ("POST", "/api/workflows/runs/{run}/resume"),
             ("GET", "/api/workflows/runs/{run}/stream"),
         ):
-            json = {} if path.endswith("/run") else None
+            json: dict[str, str] | None = {} if path.endswith("/run") else None
             answers = [
                 await stranger.request(method, path.format(wf=wf, run=run_id), json=json)
                 for wf, run_id in (

@@ -1,0 +1,186 @@
+"""What the sweeper does again; the runs need no worker."""
+
+import asyncio
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+
+from app.services import sweeper
+from app.services.sweeper import Sweeper
+from app.settings import Settings
+from store import executions, idempotency, organisations, runs
+from store.database import Database, Tx
+from store.runs import RunRow
+from tests.contract.conftest import Door, running
+from tests.contract.full_engine.definitions import QUIET, create_and_run
+from workflows.contract import workflow_id
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has to be old to count as lost, and the app's own sweeper keeps out of the way."""
+    for name in ("UNDISPATCHED_FOR", "INTENT_FOR", "OPEN_FOR"):
+        monkeypatch.setattr(sweeper, name, -1_000_000)
+    monkeypatch.setattr(sweeper, "PERIOD", 3_600)
+    monkeypatch.setattr(sweeper, "LEASE", 0)
+
+
+@pytest.fixture
+async def sweep(app: FastAPI, door: Door) -> Sweeper:
+    return Sweeper(door.database, app.state.services.dispatch, places=10)
+
+
+@pytest.fixture
+async def client(temporal: str) -> Client:
+    return await Client.connect(temporal)
+
+
+async def row_of(database: Database, run_id: str) -> RunRow:
+    row = await database.read(lambda tx: runs.by_id(tx, run_id.removeprefix("run_")))
+    assert row is not None
+    return row
+
+
+def handle_of(client: Client, run_id: str, n: int = 1) -> WorkflowHandle[object, object]:
+    return client.get_workflow_handle(workflow_id(run_id.removeprefix("run_"), n))
+
+
+async def test_runs_that_were_accepted_while_temporal_was_away_are_started(
+    settings: Settings, temporal: str, client: Client, unused_tcp_port: int
+) -> None:
+    async with running(settings, f"127.0.0.1:{unused_tcp_port}") as app:
+        door = Door(app, app.state.services.database)
+        async with door.client() as api:
+            run_id = await create_and_run(api, QUIET)
+        assert (await row_of(door.database, run_id)).dispatched_at is None
+    async with running(settings, temporal) as app:
+        database = app.state.services.database
+        assert await Sweeper(database, app.state.services.dispatch, 10).sweep()
+        described = await handle_of(client, run_id).describe()
+        assert described.status is WorkflowExecutionStatus.RUNNING
+        async with asyncio.timeout(30):
+            while (await row_of(database, run_id)).dispatched_at is None:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_run_that_is_there_already_is_not_started_twice(
+    api: httpx2.AsyncClient, door: Door, sweep: Sweeper, client: Client
+) -> None:
+    run_id = await create_and_run(api, QUIET)
+    before = await handle_of(client, run_id).describe()
+    for _ in range(2):
+        await sweep.sweep()
+    after = await handle_of(client, run_id).describe()
+    assert before.run_id == after.run_id
+
+
+async def test_a_terminated_execution_closes_its_run(
+    api: httpx2.AsyncClient, door: Door, sweep: Sweeper, client: Client
+) -> None:
+    run_id = await create_and_run(api, QUIET)
+    await handle_of(client, run_id).terminate()
+    await sweep.sweep()
+    run = (await api.get(f"/api/workflows/runs/{run_id}")).json()["run"]
+    assert run["status"] == "failed"
+    assert run["error"]["code"] == "execution_lost"
+    assert "terminated" in run["error"]["message"]
+    await sweep.sweep()
+    assert (await row_of(door.database, run_id)).seq == 2
+
+
+async def test_a_verb_that_was_not_heard_is_repeated(
+    api: httpx2.AsyncClient, door: Door, sweep: Sweeper, client: Client
+) -> None:
+    run_id = await create_and_run(api, QUIET)
+    row = await row_of(door.database, run_id)
+    await door.database.write(
+        lambda tx: executions._begin(tx, row)  # what a worker's first call does
+    )
+    await door.database.write(lambda tx: executions.cancel(tx, row.org_id, row.id))
+    await sweep.sweep()
+    history = await handle_of(client, run_id).fetch_history()
+    assert any(
+        event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+        for event in history.events
+    )
+
+
+async def test_a_place_that_was_not_told_of_is_told_again(
+    api: httpx2.AsyncClient, door: Door, sweep: Sweeper, client: Client
+) -> None:
+    run_id = await create_and_run(api, QUIET)
+    row = await row_of(door.database, run_id)
+    given = await door.database.write(lambda tx: executions.hand_on(tx, row.org_id, 10))
+    assert given == [(row.id, 1)]
+    await sweep.sweep()
+    history = await handle_of(client, run_id).fetch_history()
+    (signal,) = [
+        event
+        for event in history.events
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+    ]
+    assert signal.workflow_execution_signaled_event_attributes.signal_name == "admit"
+
+
+async def test_old_keys_are_forgotten_and_young_ones_kept(
+    door: Door, sweep: Sweeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org_id = await door.database.write(lambda tx: organisations.ensure(tx, "default"))
+
+    def reserve(tx: Tx) -> idempotency.Remembered | None:
+        return idempotency.reserve(tx, org_id, "endpoint", "key", "fingerprint")
+
+    assert await door.database.write(reserve) is None
+    await sweep.sweep()
+    assert await door.database.write(reserve) is not None
+    monkeypatch.setattr(sweeper, "REMEMBERED_FOR", -1_000_000)
+    await sweep.sweep()
+    assert await door.database.write(reserve) is None
+
+
+async def test_one_sweeps_at_a_time(
+    app: FastAPI, door: Door, sweep: Sweeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "LEASE", 60)
+    other = Sweeper(door.database, app.state.services.dispatch, places=10)
+    assert await sweep.sweep()
+    assert not await other.sweep()
+    await sweep.stop()
+    assert await other.sweep()
+
+
+async def test_it_goes_round_all_open_runs(
+    api: httpx2.AsyncClient,
+    door: Door,
+    sweep: Sweeper,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweeper, "_COMPARED", 2)
+    ids = [await create_and_run(api, QUIET) for _ in range(5)]
+    await handle_of(client, ids[4]).terminate()
+    for _ in range(3):
+        await sweep.sweep()
+    assert (await row_of(door.database, ids[4])).status == "failed"
+
+
+async def test_outages_are_one_line(
+    settings: Settings,
+    unused_tcp_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(sweeper, "PERIOD", 0.05)
+    async with running(settings, f"127.0.0.1:{unused_tcp_port}") as app:
+        door = Door(app, app.state.services.database)
+        async with door.client() as api:
+            await create_and_run(api, QUIET)
+        async with asyncio.timeout(60):
+            while not any("sweeper waits" in line for line in caplog.messages):
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
+    assert sum("the sweeper waits" in line for line in caplog.messages) == 1
+    assert not any(record.exc_info for record in caplog.records)
