@@ -208,6 +208,25 @@ async def test_sqlite_waits_for_another_writer(sqlite_template: Path, tmp_path: 
     await database.close()
 
 
+async def test_a_write_that_begins_with_a_read_has_sqlites_lock_by_then(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    """Otherwise another writer could come between, and the write would fail for good."""
+    path = tmp_path / "copy.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    database = Database(f"sqlite:///{path}")
+
+    def work(tx: Tx) -> None:
+        count(tx)
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+
+    await database.write(work)
+    await database.close()
+
+
 @pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 1)])
 async def test_how_sqlite_is_opened(
     sqlite_template: Path, tmp_path: Path, durable: bool, synchronous: int
