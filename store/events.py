@@ -41,12 +41,14 @@ class NewEvent:
 
     Attributes:
         iteration: the index in each loop around the step, as in `3.0`; empty at the top.
+        at: when it happened (microseconds UTC), where that is earlier than when it is written.
     """
 
     type: EventType
     step_id: str | None = None
     iteration: str = ""
     data: dict[str, JsonValue] = field(default_factory=dict)
+    at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def append(tx: Tx, run_id: str, events: Sequence[NewEvent], *, execution: int | 
                     "step_id": event.step_id,
                     "iteration": event.iteration,
                     "data": encode(event.data),
-                    "at": at,
+                    "at": event.at or at,
                 }
                 for seq, event in enumerate(events, start=last - len(events) + 1)
             ],

@@ -56,7 +56,7 @@ def begin(tx: Tx, call: StepCall, worker: str, started_at: int) -> None:
         "started_at": started_at,
         "completed_at": None,
     }
-    _write(tx, call, columns, [_started(call)])
+    _write(tx, call, columns, [_started(call, started_at)])
 
 
 def finish(tx: Tx, call: StepCall, outcome: Outcome, attempted: Attempted | None = None) -> None:
@@ -104,11 +104,14 @@ def _who(attempted: Attempted | None) -> dict[str, Any]:
 
 def _told(call: StepCall, attempted: Attempted | None) -> list[events.NewEvent]:
     """The event that the attempt began, where nothing has told of it yet."""
-    return [] if attempted is None or attempted.begun else [_started(call)]
+    if attempted is None or attempted.begun:
+        return []
+    return [_started(call, attempted.started_at)]
 
 
-def _started(call: StepCall) -> events.NewEvent:
-    return events.NewEvent(EventType.STEP_STARTED, call.step, call.place, {"attempt": call.attempt})
+def _started(call: StepCall, at: int) -> events.NewEvent:
+    told: dict[str, JsonValue] = {"attempt": call.attempt}
+    return events.NewEvent(EventType.STEP_STARTED, call.step, call.place, told, at)
 
 
 def _write(tx: Tx, call: StepCall, columns: Mapping[str, Any], told: list[events.NewEvent]) -> None:

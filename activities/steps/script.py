@@ -5,7 +5,7 @@ Source: seed 004, contracts §3.4 and C-q14, DESIGN §5.
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from activities.base import StepConfig, StepContext, StepType
 from engine.errors import StepError
@@ -18,11 +18,16 @@ class Config(StepConfig):
     language: Literal["shell", "python"]
     source: str = Field(min_length=1, max_length=256 * 1024, description="The text of the script.")
     args: list[str] = Field(default=[], description="What `$1` or `sys.argv[1]` is, and so on.")
-    env: dict[str, str] = Field(default={}, description="The script's whole environment.")
+    env: dict[str, str] = Field(
+        default={}, description="Added to `PATH`, `HOME`, `TMPDIR`, `LANG`."
+    )
 
 
 async def run(config: Config, context: StepContext) -> Done:
-    """Run the script; answer `{"exit_code", "stdout", "stderr"}`. Another code than 0 fails."""
+    """Run the script; answer `{"exit_code", "stdout", "stderr"}`. Another code than 0 fails.
+
+    Output beyond 1 MiB is cut, and `truncated` is there then.
+    """
     result = await context.clients.shell.run(
         config.language,
         config.source,
@@ -35,13 +40,12 @@ async def run(config: Config, context: StepContext) -> Done:
             "script_failed",
             f"The script ended with {result.exit_code}: {result.stderr[-2_000:].strip()}",
         )
-    return Done(
-        output={
-            "exit_code": result.exit_code,
-            "stdout": result.stdout,
-            "stderr": result.stderr,
-        }
-    )
+    output: dict[str, JsonValue] = {
+        "exit_code": result.exit_code,
+        "stdout": result.stdout,
+        "stderr": result.stderr,
+    }
+    return Done(output=output | {"truncated": True} if result.truncated else output)
 
 
 STEP = StepType(config=Config, run=run, lane="long")
