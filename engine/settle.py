@@ -110,7 +110,9 @@ def resume(
             facts.steps[step.id] = StepFact(generation=generation)
             continue
         fact = StepFact(status=past.status, generation=past.generation, failure=past.failure)
-        if isinstance(past.outcome, Branch | Sleep | Await):
+        # What was answered before the end came says nothing about the end.
+        telling = {StepStatus.COMPLETED: Branch, StepStatus.WAITING: Sleep | Await}
+        if past.outcome is not None and isinstance(past.outcome, telling.get(past.status, ())):
             settle(fact, past.outcome)
         facts.steps[step.id] = fact
     return Resumption(facts, reset)

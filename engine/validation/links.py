@@ -98,6 +98,7 @@ def _waits(scope: Scope) -> Graph:
         for target in step.branch_targets:
             if target in scope.by_id and target != step.id:
                 _link(graph, (step.id, False), target)
+                _link(graph, (step.id, True), target)
         for other in step.depends_on:
             if other in scope.by_id:
                 _link_dependent(graph, scope.by_id[other], step.id)

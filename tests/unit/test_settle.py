@@ -123,6 +123,25 @@ def test_a_wait_goes_on_where_it_was() -> None:
     assert (facts.steps["p"].polling, facts.steps["p"].interval) == (True, 3)
 
 
+def test_what_is_over_is_not_taken_up_again() -> None:
+    waits = plan(
+        wait("s", "input.ok"),
+        {**wait("p", "input.ok"), "on_error": "continue"},
+        condition("c", ["p"], on_error="continue"),
+    )
+    facts = resume(
+        waits,
+        {
+            "s": Recorded(StepStatus.COMPLETED, outcome=Sleep(wake_at=7)),
+            "p": Recorded(StepStatus.FAILED, outcome=Await(interval=3, until=9), failure=BAD),
+            "c": Recorded(StepStatus.FAILED, outcome=Branch(untaken=["p"]), failure=BAD),
+        },
+    ).facts
+    assert facts.steps["c"] == StepFact(status=StepStatus.FAILED, failure=BAD)
+    assert facts.steps["s"] == StepFact(status=StepStatus.COMPLETED)
+    assert facts.steps["p"] == StepFact(status=StepStatus.FAILED, failure=BAD)
+
+
 def test_a_branch_that_was_taken_stays_taken() -> None:
     gated = plan(condition("c", ["a"], ["b"]), http("a"), http("b"))
     past = Recorded(StepStatus.COMPLETED, outcome=Branch(untaken=["b"]))

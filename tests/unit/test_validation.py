@@ -1,9 +1,13 @@
 """Validation: what is wrong with the document, with each step by itself, and with all at once."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import JsonValue
 
-from engine.definition import MAX_LOOP_DEPTH, MAX_STEPS
+from engine.definition import MAX_LOOP_DEPTH, MAX_STEPS, Step
 from engine.plan import compile_plan
 from engine.validation import check
 from tests.unit.language import CATALOG, condition, http, loop, messages, wait
@@ -29,6 +33,23 @@ def test_a_valid_definition_is_read_and_can_be_compiled() -> None:
     assert checked.definition is not None
     plan = compile_plan(checked.definition, CATALOG)
     assert [step.id for step, _ in plan.walk()][2:4] == ["each", "push"]
+
+
+def test_the_documented_example_is_valid() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "definition.md"
+    (example,) = re.findall(r"^```json\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert check(json.loads(example), CATALOG).problems == []
+
+
+def test_the_documented_keys_are_those_of_a_step() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "definition.md"
+    table = page.read_text().partition("## A step")[2].partition("##")[0]
+    keys = {
+        key
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for key in re.findall(r"`(\w+)`", row)
+    }
+    assert keys == set(Step.model_fields)
 
 
 # --- shape --------------------------------------------------------------------------------------

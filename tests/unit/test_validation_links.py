@@ -83,6 +83,15 @@ def test_branch_targets_exist_and_are_on_one_side() -> None:
             ],
             ["c → f → c"],
         ),
+        (
+            # The fallback step is a condition that the catch step, which comes first, waits for.
+            [
+                http("a", on_error="fallback", fallback_step="f", catch_step="c"),
+                condition("f", ["c"]),
+                http("c"),
+            ],
+            ["f → c → f"],
+        ),
     ],
 )
 def test_cycles(steps: list[Any], cycles: list[str]) -> None:
