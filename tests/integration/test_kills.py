@@ -1,0 +1,83 @@
+"""What is accepted is done, whatever is killed with -9 and whenever.
+
+Three HTTP steps a run: a local one, an ordinary one, and one that is handed over from the first
+lane to the second. Judged at the receiver: every step's effect is there, and what is delivered
+twice carries the same key. `make chaos` does the same with 200 runs.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.site import PARTS, Part, Site
+from tests.receiver import Receiver
+
+VICTIMS: dict[str, tuple[Part, ...]] = {
+    "worker": ("worker",),
+    "temporal": ("temporal",),
+    "api": ("api",),
+    "everything": PARTS,
+}
+
+
+def definition(receiver: Receiver) -> dict[str, object]:
+    def step(name: str, path: str, after: list[str], **more: object) -> dict[str, object]:
+        config = {"method": "POST", "url": receiver.url(path), "body": "{{ run.id }}"}
+        return {"id": name, "type": "http_request", "config": config, "depends_on": after, **more}
+
+    return {
+        "name": "three",
+        "steps": [
+            step("local", "/slow/0.2/local", []),
+            step("ordinary", "/slow/0.3/ordinary", ["local"], local=False),
+            step("moved", "/slow/2/moved", ["ordinary"]),
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    async with Site(tmp_path_factory.mktemp("site"), limit=200) as site:
+        yield site
+
+
+async def survive(
+    site: Site, receiver: Receiver, victims: tuple[Part, ...], count: int, kills: int
+) -> None:
+    """Start runs, kill while they run, and look at what the receiver saw."""
+    workflow = await site.define(definition(receiver))
+    starting = [asyncio.create_task(site.run(workflow)) for _ in range(count)]
+    for _ in range(kills):
+        # In the middle of things, wherever that is this time.
+        await asyncio.sleep(random.uniform(0.3, 1.5))
+        for victim in victims:
+            site.kill(victim)
+        await asyncio.sleep(0.2)
+        for victim in victims:
+            site.start(victim)
+        await site.ready()
+    runs = await asyncio.gather(*starting)
+    assert len(set(runs)) == count
+    await site.completed(workflow, count, patience=60 + count * 2)
+    assert set(await site.statuses(workflow)) == set(runs)
+    for name in ("local", "ordinary", "moved"):
+        wanted = {f"{run.removeprefix('run_')}/{name}/-/1" for run in runs}
+        assert set(receiver.keys(f"/slow/{receiver_path(name)}")) == wanted
+
+
+def receiver_path(name: str) -> str:
+    return {"local": "0.2/local", "ordinary": "0.3/ordinary", "moved": "2/moved"}[name]
+
+
+@pytest.mark.parametrize("victims", VICTIMS)
+async def test_nothing_is_lost(site: Site, receiver: Receiver, victims: str) -> None:
+    await survive(site, receiver, VICTIMS[victims], count=8, kills=1)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("victims", VICTIMS)
+async def test_nothing_is_lost_of_two_hundred(site: Site, receiver: Receiver, victims: str) -> None:
+    await survive(site, receiver, VICTIMS[victims], count=200, kills=3)
