@@ -71,8 +71,6 @@ def api(
     been brought up to date: see `signalbox migrate`.
     """
     settings = deployment.settings()
-    from app.api_server import serve
-
     if fd is None:
         deployment.require_migrated(settings)
         listener = ports.listen(
@@ -80,6 +78,8 @@ def api(
         )
     else:
         listener = socket.socket(fileno=fd)
+    from app.api_server import serve
+
     raise typer.Exit(serve(settings, listener, access_log=access_log))
 
 

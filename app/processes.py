@@ -66,27 +66,33 @@ class Child:
     async def run(self) -> int:
         """Run it once and answer its exit code, negative for the signal that ended it."""
         words = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid())]
-        self._process = await asyncio.create_subprocess_exec(
-            *words,
-            *self.command.words,
-            env=dict(self.command.variables),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=self.command.descriptors,
-        )
+        # A pipe of our own: asyncio would wait for the end of its pipe too, and what the child has
+        # started may hold that open for longer than the child lives.
+        ours, theirs = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *words,
+                *self.command.words,
+                env=dict(self.command.variables),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=self.command.descriptors,
+            )
+        finally:
+            os.close(theirs)
+            relay = asyncio.create_task(self._relay(ours))
         if self._stopping:
             self._signal(signal.SIGTERM)
-        relay = asyncio.create_task(self._relay(self._process.stdout))
         try:
             code = await self._process.wait()
         except asyncio.CancelledError:
             self.kill()
             raise
-        # What the child started may hold the pipe open for longer than the child lives.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(relay, 1)
+        finally:
+            await asyncio.wait([relay], timeout=1)
+            relay.cancel()
         return code
 
     def keep(self) -> None:
@@ -113,12 +119,15 @@ class Child:
     async def _keep(self) -> None:
         while not self._stopping:
             started = time.monotonic()
-            code = await self.run()
+            try:
+                how = _ended(await self.run())
+            except OSError as error:
+                how = f"could not be started ({error.strerror})"
             if self._stopping:
                 return
             self.failures = 1 if time.monotonic() - started > _WELL else self.failures + 1
             pause = min(_FIRST_PAUSE * 2.0 ** (self.failures - 1), _LONGEST_PAUSE)
-            self._say(self.command.name, f"{_ended(code)}; starting it again in {pause:g} s")
+            self._say(self.command.name, f"{how}; starting it again in {pause:g} s")
             # In small parts, so that a stop does not wait for the rest of a pause.
             again = time.monotonic() + pause
             while not self._stopping and time.monotonic() < again:
@@ -129,17 +138,25 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    async def _relay(self, stream: asyncio.StreamReader | None) -> None:
-        assert stream is not None
+    async def _relay(self, pipe: int) -> None:
+        """Pass on what is read from the pipe, until its end."""
+        loop = asyncio.get_running_loop()
+        stream = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(pipe, "rb", buffering=0)
+        )
         rest = b""
-        while part := await stream.read(_LONGEST_LINE):
-            *lines, rest = (rest + part).split(b"\n")
-            if len(rest) >= _LONGEST_LINE:
-                lines, rest = [*lines, rest], b""
-            for line in filter(bytes.strip, lines):
-                self._say(self.command.name, line.decode(errors="replace").rstrip())
-        if rest:
-            self._say(self.command.name, rest.decode(errors="replace"))
+        try:
+            while part := await stream.read(_LONGEST_LINE):
+                *lines, rest = (rest + part).split(b"\n")
+                if len(rest) >= _LONGEST_LINE:
+                    lines, rest = [*lines, rest], b""
+                for line in filter(bytes.strip, lines):
+                    self._say(self.command.name, line.decode(errors="replace").rstrip())
+            if rest:
+                self._say(self.command.name, rest.decode(errors="replace"))
+        finally:
+            transport.close()
 
 
 def python(module: str, *arguments: str) -> list[str]:
