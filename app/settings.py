@@ -26,7 +26,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    database_url: str = Field(default="", validation_alias="DATABASE_URL")
+    database_url: str = Field(default="", repr=False, validation_alias="DATABASE_URL")
     """Where runs are kept, `postgresql://…` or `sqlite:///…`; else a file in the data directory."""
 
     max_concurrent_runs: int = Field(

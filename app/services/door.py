@@ -137,6 +137,24 @@ def _measure_string(text: str) -> None:
             raise malformed("The body has half of a surrogate pair.") from None
 
 
+#: What users have put in is never guessed to be a page, and never kept by a cache.
+_MARKS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+
+
+def _marked(send: Send) -> Send:
+    """A `send` that puts on every answer the marks that it does not have."""
+
+    async def marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message["headers"])
+            present = {name.lower() for name, _ in headers}
+            headers += (mark for mark in _MARKS if mark[0] not in present)
+            message["headers"] = headers
+        await send(message)
+
+    return marked
+
+
 class Door:
     """ASGI middleware: refuses bodies that are too large or too slow.
 
@@ -166,9 +184,9 @@ class Door:
             return
         refused = self._refuse_unread(scope)
         if refused is not None:
-            await self._answer(scope["path"], refused)(scope, receive, send)
+            await self._answer(scope["path"], refused)(scope, receive, _marked(send))
             return
-        await self._app(scope, self._counting(receive), send)
+        await self._app(scope, self._counting(receive), _marked(send))
 
     def _refuse_unread(self, scope: Scope) -> Refused | None:
         """What the headers alone give away."""

@@ -54,12 +54,12 @@ class Sweeper:
     async def run(self) -> None:
         """Sweep for ever; an outage is one line in the log, and one when it is over."""
         while True:
+            await asyncio.sleep(PERIOD)
             try:
                 await self.sweep()
                 self._note(None)
             except SignalboxError as error:
                 self._note(error)
-            await asyncio.sleep(PERIOD)
 
     async def stop(self) -> None:
         """Let another process go on at once."""

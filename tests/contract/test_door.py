@@ -184,6 +184,13 @@ async def test_another_content_type_is_a_415(api: httpx2.AsyncClient, kind: str 
     assert answer.json()["error"] == "unsupported_media_type"
 
 
+@pytest.mark.parametrize("path", ["/api/workflows", "/healthz", "/nope"])
+async def test_answers_are_not_guessed_at_and_not_kept(api: httpx2.AsyncClient, path: str) -> None:
+    headers = (await api.get(path)).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
 async def test_a_compressed_body_is_a_415(api: httpx2.AsyncClient) -> None:
     answer = await api.post(
         "/api/workflows/validate",

@@ -51,8 +51,11 @@ def problem_out(problem: Problem) -> ProblemOut:
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The declared error answers of a route: those given and those that every route has."""
-    every = sorted({401, 403, 500, 503, *statuses})
+    """The declared error answers of a route: those given and those that every route has.
+
+    422 is among these because FastAPI would add its own body for it to any route with parameters.
+    """
+    every = sorted({401, 403, 422, 500, 503, *statuses})
     return {status: {"model": ErrorOut} for status in every}
 
 
