@@ -36,15 +36,22 @@ TUNED = (
 )
 
 
-@pytest.fixture(scope="session")
-async def temporal() -> AsyncIterator[str]:
-    """The address of a Temporal server."""
+@contextlib.asynccontextmanager
+async def serving_temporal(port: int | None = None) -> AsyncIterator[str]:
+    """The address of a Temporal server of its own."""
     async with await WorkflowEnvironment.start_local(
+        port=port,
         dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
         dev_server_extra_args=[*TUNED],
         dev_server_log_level="error",
     ) as environment:
         yield environment.client.service_client.config.target_host
+
+
+@pytest.fixture(scope="session")
+async def temporal() -> AsyncIterator[str]:
+    async with serving_temporal() as address:
+        yield address
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from app.settings import Settings
 from store import executions, idempotency, organisations, runs
 from store.database import Database, Tx
 from store.runs import RunRow
-from tests.contract.conftest import Door, running
+from tests.contract.conftest import Door, running, serving_temporal
 from tests.contract.full_engine.definitions import QUIET, create_and_run
 from workflows.contract import workflow_id
 
@@ -64,6 +64,25 @@ async def test_runs_that_were_accepted_while_temporal_was_away_are_started(
         async with asyncio.timeout(30):
             while (await row_of(database, run_id)).dispatched_at is None:
                 await asyncio.sleep(0.02)
+
+
+async def test_the_return_of_temporal_is_noticed(
+    settings: Settings,
+    unused_tcp_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "signalbox.sweeper")
+    monkeypatch.setattr(sweeper, "PERIOD", 0.1)
+    async with running(settings, f"127.0.0.1:{unused_tcp_port}") as app:
+        door = Door(app, app.state.services.database)
+        async with door.client() as api:
+            run_id = await create_and_run(api, QUIET)
+        async with serving_temporal(unused_tcp_port), asyncio.timeout(60):
+            while (await row_of(door.database, run_id)).dispatched_at is None:
+                await asyncio.sleep(0.05)
+            while "the sweeper goes on" not in caplog.messages:
+                await asyncio.sleep(0.05)
 
 
 async def test_a_run_that_is_there_already_is_not_started_twice(
