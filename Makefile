@@ -1,0 +1,67 @@
+# Every command of this repository. `make` alone lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test test-fast test-slow chaos bench check fix history openapi
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make the virtual environment and install what is pinned
+
+# An interpreter may be a stub that does not run, so each one is asked for its version.
+$(STAMP): pyproject.toml constraints.txt
+	@for name in python3.13 python3.12 python3.11 python3; do \
+		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			python=$$name; break; \
+		fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "signalbox: Python 3.11 or newer is needed, and none was found" >&2; exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ]; then \
+		echo "making $(VENV) with $$python"; $$python -m venv $(VENV); \
+	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: $(STAMP) ## Run everything here: Temporal, worker and API; one Ctrl-C stops it
+	@$(BIN)/signalbox up --stop-with-parent
+
+demo: $(STAMP) ## Show a run that survives the kill of its worker
+	@$(BIN)/signalbox demo
+
+test: $(STAMP) ## Run the tests
+	$(PYTEST) -m "not slow and not chaos and not benchmark"
+
+test-fast: $(STAMP) ## Run the tests that need no server
+	$(PYTEST) -m "not slow and not chaos and not benchmark" tests/unit tests/steps tests/replay
+
+test-slow: $(STAMP) ## Run the tests that take minutes
+	$(PYTEST) -m slow
+
+chaos: $(STAMP) ## Kill processes at scale and see that nothing is lost
+	$(PYTEST) -m chaos
+
+bench: $(STAMP) ## Measure
+	$(PYTEST) -m benchmark -s
+
+check: $(STAMP) ## Check format, rules, types and imports
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(STAMP) ## Repair what can be repaired: format and rules
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+history: $(STAMP) ## Record the histories that the replay tests replay
+	$(BIN)/python -m tests.replay.record
+
+openapi: $(STAMP) ## Write docs/reference/openapi.json
+	$(BIN)/signalbox openapi > docs/reference/openapi.json
