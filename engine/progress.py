@@ -39,17 +39,20 @@ from engine.standing import Mood, Standing, holds
 def advance(plan: Plan, facts: Facts, now: float, *, draining: bool = False) -> Advance:
     """Everything that may happen at `now`; nothing new starts while `draining`."""
     found = Advance()
-    holding = holds(plan.steps, facts.steps)
     closed = draining or facts.pausing
-    scope = _Scope(plan.steps, facts.steps, (), now, found)
-    mood = Mood(closed=closed, holding=holding)
-    end = scope.advance(mood)
-    seen = 0
-    while any(isinstance(move, Skipped | Abandoned) for move in found.moves[seen:]):
-        # A step that ended without running may let others go on.
+    again = True
+    while again:
+        # A step that ends without running, or an item that ends with a step in it that waited for
+        # an operator, may let others go on.
         seen = len(found.moves)
         found.busy, found.wake_at = False, None
-        end = scope.advance(mood)
+        holding = holds(plan.steps, facts.steps)
+        end = _Scope(plan.steps, facts.steps, (), now, found).advance(
+            Mood(closed=closed, holding=holding)
+        )
+        again = holding != holds(plan.steps, facts.steps) or any(
+            isinstance(move, Skipped | Abandoned) for move in found.moves[seen:]
+        )
     if found.moves:
         return found
     if end is not None:

@@ -190,3 +190,12 @@ def test_polls_in_items_are_suspended_and_taken_up_again() -> None:
     assert run.done("w@0", Await(interval=1, until=9)) == ["start w@0"]
     assert run.go(draining=True) == ["suspend w@0"]
     assert run.go() == ["start w@0"]
+
+
+def test_nobody_is_waited_for_in_an_item_that_has_failed() -> None:
+    run, _ = looping(
+        http("a"), http("p", on_error="pause"), each=Each(count=2, on_item_error="continue")
+    )
+    run.fails("p@0")
+    assert run.verdict is None
+    assert run.fails("a@0") == ["start a@1", "start p@1"]
