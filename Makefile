@@ -42,7 +42,7 @@ test-fast: $(STAMP) ## Run the tests that need no server
 	$(PYTEST) -m "not slow and not chaos and not benchmark" tests/unit tests/steps tests/replay
 
 test-slow: $(STAMP) ## Run the tests that take minutes
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow || [ $$? -eq 5 ]  # 5: there are none yet
 
 chaos: $(STAMP) ## Kill processes at scale and see that nothing is lost
 	$(PYTEST) -m chaos
