@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from engine.book import execution_id
 from engine.catalog import Catalog
@@ -37,6 +37,15 @@ _LOCK = select(organisations.c.id).where(organisations.c.id == bindparam("org"))
 _HELD = select(func.count()).where(
     runs.c.org_id == bindparam("org"), runs.c.status.in_(_LIVE), runs.c.admitted.is_(True)
 )
+_AHEAD = select(func.count()).where(
+    runs.c.org_id == bindparam("org"),
+    runs.c.status.in_(_LIVE),
+    or_(
+        runs.c.admitted.is_(True),
+        runs.c.queued_at < bindparam("at"),
+        and_(runs.c.queued_at == bindparam("at"), runs.c.id < bindparam("run")),
+    ),
+)
 _WAITING = (
     select(runs.c.id)
     .where(
@@ -58,6 +67,7 @@ _BEGIN = (
     .where(runs.c.id == bindparam("run"))
     .values(
         status=RunStatus.RUNNING,
+        admitted=True,
         started_at=func.coalesce(runs.c.started_at, bindparam("at")),
         completed_at=None,
         updated_at=bindparam("at"),
@@ -106,7 +116,7 @@ def open_execution(tx: Tx, run_id: str, n: int, limit: int, catalog: Catalog) ->
         return Opening("over", [])
     handed: list[Execution] = []
     if row.status is RunStatus.QUEUED:
-        if not row.admitted:
+        if not row.admitted and not _room_for(tx, row, limit):
             handed = hand_on(tx, row.org_id, limit)
             if (run_id, n) not in handed:
                 return Opening("queued", handed)
@@ -143,11 +153,26 @@ def recorded(tx: Tx, run_id: str) -> dict[str, Recorded]:
     }
 
 
+def _room_for(tx: Tx, row: RunRow, limit: int) -> bool:
+    """Whether there is a place for this run and for every one that has waited longer.
+
+    The usual case; the others are left to take their own, so that nobody has to be told.
+    """
+    _lock(tx, row.org_id)
+    ahead = {"org": row.org_id, "at": row.queued_at, "run": row.id}
+    taken: int = tx.execute(_AHEAD, ahead).scalar_one()
+    return taken < limit
+
+
+def _lock(tx: Tx, org_id: str) -> None:
+    """Keep others from counting the same places; SQLite has one writer at a time anyway."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(_LOCK, {"org": org_id})
+
+
 def hand_on(tx: Tx, org_id: str, limit: int) -> list[Execution]:
     """Give free places to the runs that have waited longest; the executions that got one."""
-    if tx.dialect.name != "sqlite":
-        # Two transactions must not count the same places; SQLite has one writer at a time anyway.
-        tx.execute(_LOCK, {"org": org_id})
+    _lock(tx, org_id)
     held = tx.execute(_HELD, {"org": org_id}).scalar_one()
     if held >= limit:
         return []
@@ -169,7 +194,7 @@ def close_execution(
     at = now()
     kept: dict[str, Any] = {"output": None, "output_blob": None}
     if status is RunStatus.COMPLETED:
-        kept = journal.keep(tx, run_id, "output of the run", output)
+        kept = journal.keep(tx, run_id, "The output of the run", output)
     closed = tx.execute(
         _CLOSE,
         {
