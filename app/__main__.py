@@ -148,7 +148,7 @@ def demo() -> None:
     Starts everything on a temporary directory, with a small HTTP receiver beside it, and leaves
     nothing behind. Needs nothing started before, and no setting changes it.
     """
-    from app.demo.stage import demo
+    from app.demo.story import demo
 
     raise typer.Exit(demo())
 
