@@ -32,7 +32,7 @@ from activities.scopes import Scopes
 from engine.call import StepCall
 from engine.errors import Conflict, StepError, Unavailable
 from engine.expressions import ExpressionError, evaluate, render
-from engine.facts import Failure
+from engine.facts import OUTCOME_UNKNOWN, Failure
 from engine.lifecycle import Intent, RunStatus, StepStatus
 from engine.outcomes import Answer, Await, Outcome, Skip
 from store import journal, steps, workers
@@ -175,7 +175,7 @@ class Performer:
             if own is not None and own.status is StepStatus.RUNNING and own.worker is not None:
                 raise await attempt.failed(
                     StepError(
-                        "outcome_unknown",
+                        OUTCOME_UNKNOWN,
                         f"Step '{call.step}' may have taken effect and must not be repeated.",
                         retryable=False,
                     )

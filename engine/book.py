@@ -38,13 +38,20 @@ class Opened(BaseModel):
 
 
 class Entry(BaseModel):
-    """A change of a step that no activity of its own records."""
+    """A change of a step that no activity of its own records.
+
+    Attributes:
+        attempt: the attempt that ended so, from 1.
+        failure: why it failed, where the step's row does not say so yet.
+    """
 
     step: str
     iteration: list[int] = []
     generation: int = 1
+    attempt: int = 1
     status: StepStatus
     reason: str = ""
+    failure: Failure | None = None
 
 
 class Entries(RunRef):

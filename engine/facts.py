@@ -10,6 +10,9 @@ from pydantic import BaseModel
 from engine.lifecycle import StepStatus
 from engine.outcomes import Each
 
+#: The code of a failure of `effect: once` that may have taken effect: an operator has to look.
+OUTCOME_UNKNOWN = "outcome_unknown"
+
 
 class Failure(BaseModel):
     """Why a step failed. Source: `StepError`; the message is bounded by the wrapper."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from engine.errors import Conflict, Invalid, Problem
-from engine.facts import Facts, Failure, LoopFact, StepFact
+from engine.facts import OUTCOME_UNKNOWN, Facts, Failure, LoopFact, StepFact
 from engine.lifecycle import STEP_TERMINAL, StepStatus
 from engine.outcomes import Await, Branch, Done, Each, Outcome, Skip, Sleep
 from engine.plan import Plan, PlannedStep
@@ -160,6 +160,8 @@ def _keeps(step: PlannedStep, plan: Plan, recorded: Mapping[str, Recorded]) -> b
             return True
         case StepStatus.WAITING:
             return isinstance(past.outcome, Sleep | Await)
+        case StepStatus.FAILED if past.failure and past.failure.code == OUTCOME_UNKNOWN:
+            return False
         case StepStatus.FAILED if step.fallback is not None:
             fallback = plan.find(step.fallback)
             return fallback is not None and _keeps(fallback, plan, recorded)

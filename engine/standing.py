@@ -8,9 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from engine.facts import Failure, Scope, StepFact
+from engine.definition import OnError
+from engine.facts import OUTCOME_UNKNOWN, Failure, Scope, StepFact
 from engine.lifecycle import STEP_TERMINAL, StepStatus
 from engine.plan import PlannedStep
+
+
+def policy(step: PlannedStep, fact: StepFact) -> OnError:
+    """What the step's failure leads to: an unknown outcome is an operator's, whatever it says."""
+    unknown = fact.failure is not None and fact.failure.code == OUTCOME_UNKNOWN
+    return "pause" if unknown else step.on_error
 
 
 class Effect(Enum):
@@ -29,13 +36,20 @@ class Mood:
 
     Attributes:
         closed: nothing starts.
+        settling: nothing starts yet; what ends comes first.
         holding: nothing starts but catch steps, and waits go on.
         doomed: nothing starts but catch steps, and the waits of others are given up.
     """
 
     closed: bool = False
+    settling: bool = False
     holding: bool = False
     doomed: bool = False
+
+    @property
+    def stops_polls(self) -> bool:
+        """Whether polls in flight are to be let go of."""
+        return self.closed or self.holding or self.doomed
 
 
 def holds(steps: Sequence[PlannedStep], scope: Scope) -> bool:
@@ -44,7 +58,7 @@ def holds(steps: Sequence[PlannedStep], scope: Scope) -> bool:
         fact = scope.get(step.id)
         if fact is None:
             continue
-        if fact.status is StepStatus.FAILED and step.on_error == "pause":
+        if fact.status is StepStatus.FAILED and policy(step, fact) == "pause":
             return True
         if fact.loop and any(holds(step.body, inner) for inner in fact.loop.items.values()):
             return True
@@ -92,7 +106,7 @@ class Standing:
     def _effect_of_failure(self, step: PlannedStep) -> Effect:
         if step.catch and self.fact(step.catch).status not in STEP_TERMINAL:
             return Effect.OPEN
-        match step.on_error:
+        match policy(step, self.fact(step.id)):
             case "continue":
                 return Effect.OK
             case "pause":
@@ -107,15 +121,16 @@ class Standing:
         for step in self.steps:
             if self.fact(step.id).status is not StepStatus.FAILED:
                 continue
-            if step.on_error in ("fail", "retry"):
+            on_error = policy(step, self.fact(step.id))
+            if on_error in ("fail", "retry"):
                 return step
-            if step.on_error == "fallback" and self._effect_of_failure(step) is Effect.HARD:
+            if on_error == "fallback" and self._effect_of_failure(step) is Effect.HARD:
                 return step
         return None
 
     def ready(self, step: PlannedStep, mood: Mood) -> bool:
         """Whether a pending step may start; the rules are those of `engine.progress`."""
-        if mood.closed:
+        if mood.closed or mood.settling:
             return False
         if step.id in self.triggers:
             only_catches = mood.doomed or mood.holding
@@ -146,6 +161,7 @@ class Standing:
         return self.catches(target) or any(
             trigger.fallback == target.id
             and self.fact(trigger.id).status is StepStatus.FAILED
+            and policy(trigger, self.fact(trigger.id)) == "fallback"
             and (trigger.catch is None or self.fact(trigger.catch).status in STEP_TERMINAL)
             for trigger in self.triggers[target.id]
         )

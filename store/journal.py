@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.book import Entry
 from engine.call import StepCall
-from engine.errors import Conflict, StepError
+from engine.errors import Conflict, Invalid, StepError
 from engine.facts import Failure
 from engine.lifecycle import STEP_SETTLED, EventType, StepStatus
 from engine.outcomes import Answer, Await, Branch, Done, Each, Outcome, Skip, Sleep
@@ -26,6 +26,15 @@ from store.tables import step_runs
 from store.values import decode, encode
 
 _KEY = ("run_id", "step_id", "iteration")
+#: What a write sets that says nothing else; otherwise an older generation would shine through.
+_BLANK: Mapping[str, Any] = {
+    "answer": None,
+    "output": None,
+    "output_blob": None,
+    "output_size": 0,
+    "wake_at": None,
+    "completed_at": None,
+}
 
 
 @dataclass(frozen=True)
@@ -52,9 +61,7 @@ def begin(tx: Tx, call: StepCall, worker: str, started_at: int) -> None:
         "status": StepStatus.RUNNING,
         "worker": worker,
         "error": None,
-        "answer": None,
         "started_at": started_at,
-        "completed_at": None,
     }
     _write(tx, call, columns, [_started(call, started_at)])
 
@@ -83,7 +90,6 @@ def fail(tx: Tx, call: StepCall, failure: Failure, attempted: Attempted | None =
     error: dict[str, JsonValue] = {"code": failure.code, "message": failure.message}
     columns = {
         "status": StepStatus.FAILED if final else StepStatus.WAITING,
-        "answer": None,
         "error": encode(error),
         "completed_at": now() if final else None,
     }
@@ -130,6 +136,7 @@ def _upsert(tx: Tx, call: StepCall, columns: Mapping[str, Any]) -> bool:
         "generation": call.generation,
         "attempt": call.attempt,
         "updated_at": now(),
+        **_BLANK,
         **columns,
     }
     return tx.execute(_upserting(tx.dialect.name, tuple(row)), row).first() is not None
@@ -164,7 +171,7 @@ def _outcome_columns(
     answer = Answer(outcome).model_dump_json()
     match outcome:
         case Done(output=value) | Branch(output=value):
-            kept = keep(tx, call.run, call.step, value)
+            kept = keep(tx, call.run, f"The output of step '{call.step}'", value)
             columns = {"status": StepStatus.COMPLETED, "answer": answer, "completed_at": at, **kept}
             return columns, completed_event(call.step, call.place, kept)
         case Skip(reason=reason):
@@ -177,13 +184,14 @@ def _outcome_columns(
             }
             return columns, events.NewEvent(EventType.STEP_SKIPPED, call.step, call.place, told)
         case Each(items=listed, count=count):
-            text = encode(listed)
-            large = len(text) > blobs.INLINE
+            text, blob, _ = _packed(
+                tx, call.run, f"The list of items of step '{call.step}'", listed
+            )
             return {
                 "status": StepStatus.WAITING,
                 "answer": answer,
-                "items": None if large else text,
-                "items_blob": blobs.put(tx, call.run, text.encode()) if large else None,
+                "items": text,
+                "items_blob": blob,
             }, None if count == 0 else events.NewEvent(
                 EventType.STEP_WAITING, call.step, call.place, {"items": count}
             )
@@ -196,26 +204,40 @@ def _outcome_columns(
             }, events.NewEvent(EventType.STEP_WAITING, call.step, call.place, {"until": micros})
 
 
-def keep(tx: Tx, run_id: str, step_id: str, value: JsonValue) -> dict[str, Any]:
+def keep(tx: Tx, run_id: str, what: str, value: JsonValue) -> dict[str, Any]:
     """The columns that hold an output, in the row or in a blob.
 
+    Args:
+        tx: The transaction.
+        run_id: The run that the value lives with.
+        what: Names the value at the beginning of a sentence.
+        value: The output.
+
     Raises:
-        StepError: `output_too_large`, not retryable.
+        StepError: `output_too_large`, or `output_invalid` for what is no JSON; not retryable.
     """
-    text = encode(value)
-    content = text.encode() if len(text) > blobs.INLINE // 4 else None
-    size = len(content) if content is not None else len(text.encode())
+    text, blob, size = _packed(tx, run_id, what, value)
+    return {"output": text, "output_blob": blob, "output_size": size}
+
+
+def _packed(tx: Tx, run_id: str, what: str, value: JsonValue) -> tuple[str | None, str | None, int]:
+    """The value's text where a row can hold it, else the blob that does; and its size in bytes."""
+    try:
+        text = encode(value)
+    except Invalid as error:
+        raise StepError("output_invalid", f"{what}: {error.message}", retryable=False) from error
+    content = None if text.isascii() else text.encode()
+    size = len(text if content is None else content)
     if size > blobs.MAX:
         raise StepError(
             "output_too_large",
-            f"The output of step '{step_id}' is {size:,} bytes; the limit is {blobs.MAX:,}. "
+            f"{what} is {size:,} bytes; the limit is {blobs.MAX:,}. "
             "Store it elsewhere and pass a reference on.",
             retryable=False,
         )
     if size <= blobs.INLINE:
-        return {"output": text, "output_blob": None, "output_size": size}
-    blob = blobs.put(tx, run_id, content or text.encode())
-    return {"output": None, "output_blob": blob, "output_size": size}
+        return text, None, size
+    return None, blobs.put(tx, run_id, content or text.encode()), size
 
 
 def completed_event(step: str, iteration: str, kept: Mapping[str, Any]) -> events.NewEvent:
@@ -240,25 +262,34 @@ def mark(tx: Tx, run_id: str, n: int, entries: Iterable[Entry]) -> None:
             step=entry.step,
             iteration=entry.iteration,
             generation=entry.generation,
+            attempt=entry.attempt,
         )
-        columns, event = _mark_columns(tx, call, entry)
+        past = steps.some(tx, run_id, {call.step: call.place}).get(call.step)
+        told = past and (past.n, past.generation, past.status) == (n, call.generation, entry.status)
+        if told:
+            continue
+        columns, event = _mark_columns(tx, call, entry, past)
         if _upsert(tx, call, columns):
             events.append(tx, run_id, [event])
 
 
-def _mark_columns(tx: Tx, call: StepCall, entry: Entry) -> tuple[dict[str, Any], events.NewEvent]:
+def _mark_columns(
+    tx: Tx, call: StepCall, entry: Entry, past: steps.StepRow | None
+) -> tuple[dict[str, Any], events.NewEvent]:
     at = now()
     columns: dict[str, Any] = {"status": entry.status, "completed_at": at, "wake_at": None}
     if entry.status is StepStatus.COMPLETED:
-        past = steps.some(tx, call.run, {call.step: call.place}).get(call.step)
         began = past.started_at if past and past.started_at else at
         kept = keep(tx, call.run, call.step, {"waited_seconds": (at - began) // 1_000_000})
         columns |= {"answer": Answer(Done()).model_dump_json(), **kept}
         return columns, completed_event(call.step, call.place, kept)
     told: dict[str, JsonValue] = {"reason": entry.reason}
     if entry.status is StepStatus.FAILED:
-        # The failure itself is in the row already; it was waiting for its next attempt.
-        told["will_retry"] = False
+        told |= {"attempt": entry.attempt, "will_retry": False}
+        if entry.failure is not None:
+            told["error"] = {"code": entry.failure.code, "message": entry.failure.message}
+            columns |= {"answer": None, "error": encode(told["error"])}
+        # Else it was waiting for its next attempt, and the row knows of the last one's failure.
         return columns, events.NewEvent(EventType.STEP_FAILED, call.step, call.place, told)
     columns |= {"error": encode(told)}
     if entry.status is StepStatus.SKIPPED:
@@ -273,7 +304,14 @@ def give_up(tx: Tx, run_id: str, n: int) -> None:
     rows = tx.execute(
         update(step_runs)
         .where(step_runs.c.run_id == run_id, step_runs.c.n <= n, step_runs.c.status.in_(unfinished))
-        .values(status=StepStatus.CANCELLED, completed_at=now(), updated_at=now())
+        .values(
+            status=StepStatus.CANCELLED,
+            # What it answered was a wait; a resumed run has to ask it again.
+            answer=None,
+            wake_at=None,
+            completed_at=now(),
+            updated_at=now(),
+        )
         .returning(step_runs.c.step_id, step_runs.c.iteration)
     ).all()
     events.append(

@@ -20,7 +20,7 @@ from temporalio.exceptions import (
 from temporalio.workflow import ActivityCancellationType
 
 from engine.call import StepCall
-from engine.facts import Failure
+from engine.facts import OUTCOME_UNKNOWN, Failure
 from engine.outcomes import Answer
 from engine.plan import PlannedStep
 
@@ -37,6 +37,10 @@ GRACE = timedelta(seconds=30)
 
 #: Failures of a local activity that say nothing about the step.
 _NOT_THE_STEPS = frozenset({"MoveToOrdinary", "StoreUnavailable", "Lost"})
+
+
+class Unrecorded(Failure):
+    """A failure that the step's row does not tell of: nobody was left to write it."""
 
 
 async def ledger(name: str, arg: BaseModel, result: type[R]) -> R:
@@ -117,12 +121,14 @@ def _unwrap(error: FailureError, call: StepCall) -> Failure:
     if isinstance(cause, CancelledError):
         raise cause
     if isinstance(cause, ApplicationError):
-        details = cause.details[0] if cause.details else {}
-        retryable = bool(details.get("retryable")) if isinstance(details, dict) else False
         code = cause.type or "step_failed"
+        details = cause.details[0] if cause.details else None
+        if not isinstance(details, dict):
+            return Unrecorded(code=code, message=cause.message, step=call.step, retryable=False)
+        retryable = bool(details.get("retryable"))
         return Failure(code=code, message=cause.message, step=call.step, retryable=retryable)
-    return Failure(
-        code="outcome_unknown" if call.once else "Lost" if call.local else "worker_lost",
+    return Unrecorded(
+        code=OUTCOME_UNKNOWN if call.once else "Lost" if call.local else "worker_lost",
         message="The worker was lost before the step answered.",
         step=call.step,
         retryable=False,

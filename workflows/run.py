@@ -75,7 +75,7 @@ class RunWorkflow:
         #: Activities in flight.
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         #: What they answered and was not taken in yet.
-        self._inbox: list[tuple[PlannedStep, StepFact, Answer | Failure]] = []
+        self._inbox: list[tuple[PlannedStep, Iteration, StepFact, Answer | Failure]] = []
         #: What is to be recorded with the next call of the ledger.
         self._entries: list[Entry] = []
         self._alarm: asyncio.Task[None] | None = None
@@ -154,13 +154,15 @@ class RunWorkflow:
         self._news = False
         now = _now()
         while self._inbox:
-            step, fact, answer = self._inbox.pop(0)
+            step, iteration, fact, answer = self._inbox.pop(0)
             if isinstance(answer, Answer):
                 settle(fact, answer.root)
             elif answer.code == "RunClosed":
                 self._closed = True
             else:
                 fail(step, fact, answer, now)
+                if isinstance(answer, dispatch.Unrecorded):
+                    self._note(step, iteration, fact, StepStatus.FAILED, failure=answer)
 
     def _advance(self, *, draining: bool) -> tuple[Advance, list[Start | LoopOver]]:
         """Ask until nothing new comes: the last answer, and everything that is to be started."""
@@ -173,27 +175,38 @@ class RunWorkflow:
                         starts.append(move)
                     case Suspended(step=step, iteration=iteration):
                         self._cancel((step.id, iteration))
-                    case Skipped(reason=reason):
-                        self._note(move, StepStatus.SKIPPED, reason)
-                    case Woken():
-                        move.fact.status = StepStatus.COMPLETED
-                        self._note(move, StepStatus.COMPLETED)
-                    case Abandoned():
-                        self._cancel((move.step.id, move.iteration))
-                        self._note(move, move.fact.status, "Another step failed.")
+                    case Skipped(step=step, iteration=iteration, fact=fact, reason=reason):
+                        self._note(step, iteration, fact, StepStatus.SKIPPED, reason=reason)
+                    case Woken(step=step, iteration=iteration, fact=fact):
+                        fact.status = StepStatus.COMPLETED
+                        self._note(step, iteration, fact, StepStatus.COMPLETED)
+                    case Abandoned(step=step, iteration=iteration, fact=fact):
+                        self._cancel((step.id, iteration))
+                        given_up = "Another step failed."
+                        self._note(step, iteration, fact, fact.status, reason=given_up)
             if not found.moves:
                 return found, starts
 
     def _note(
-        self, move: Skipped | Woken | Abandoned, status: StepStatus, reason: str = ""
+        self,
+        step: PlannedStep,
+        iteration: Iteration,
+        fact: StepFact,
+        status: StepStatus,
+        *,
+        reason: str = "",
+        failure: Failure | None = None,
     ) -> None:
+        """Have something recorded that no activity of the step's own records."""
         self._entries.append(
             Entry(
-                step=move.step.id,
-                iteration=list(move.iteration),
-                generation=move.fact.generation,
+                step=step.id,
+                iteration=list(iteration),
+                generation=fact.generation,
+                attempt=fact.failures if status is StepStatus.FAILED else fact.failures + 1,
                 status=status,
                 reason=reason,
+                failure=failure,
             )
         )
 
@@ -211,15 +224,19 @@ class RunWorkflow:
     async def _deliver(
         self, key: Key, move: Start | LoopOver, work: Coroutine[None, None, Answer | Failure]
     ) -> None:
-        """Put the answer into the inbox; a cancelled step has none."""
+        """Put the answer into the inbox; a cancelled step has none, whatever it still answers."""
         try:
             answer = await work
         except (asyncio.CancelledError, CancelledError):
             return
         finally:
-            if self._tasks.get(key) is asyncio.current_task():
+            awaited = self._tasks.get(key) is asyncio.current_task()
+            if awaited:
                 del self._tasks[key]
-        self._inbox.append((move.step, move.fact, answer))
+        if not awaited:
+            # A poll that was let go may end with "not yet" instead of as cancelled.
+            return
+        self._inbox.append((move.step, move.iteration, move.fact, answer))
         self._news = True
 
     async def _perform(self, move: Start) -> Answer | Failure:

@@ -20,7 +20,7 @@ async def is_cancelled(house: House, run_id: str) -> None:
     assert row.status is RunStatus.CANCELLED
     assert row.intent is None
     assert row.admitted is False
-    types = [event.type for event in await house.events(run_id)]
+    types = [str(event.type) for event in await house.events(run_id)]
     assert types.count("run_completed") == 1
     assert types[-1] == "run_completed"
     handle = house.client.get_workflow_handle(row.temporal_id)
@@ -138,7 +138,7 @@ async def test_cancel_of_a_queued_run_is_at_once(house: House, receiver: Receive
         assert row.status is RunStatus.CANCELLED
         await narrow.cancel(first)
         await is_cancelled(narrow, first)
-        types = [event.type for event in await narrow.events(second)]
+        types = [str(event.type) for event in await narrow.events(second)]
         assert types == ["run_queued", "run_completed"]
         assert receiver.count("/never") == 0
 

@@ -19,7 +19,6 @@ import pytest
 import yaml
 
 from activities.registry import catalog
-from engine.lifecycle import EventType
 from engine.validation import check
 from store.runs import RunRow
 from store.steps import StepRow
@@ -54,7 +53,7 @@ class Played:
     run: RunRow
     steps: dict[str, StepRow]
     receiver: Receiver
-    told: list[EventType]
+    told: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ async def _play(
         run_id = await house.start(_definition(case, receiver.url("")), case.get("input"))
         with contextlib.suppress(AssertionError):
             await house.until(run_id, patience=40)
-        told = [event.type for event in await house.events(run_id)]
+        told = [str(event.type) for event in await house.events(run_id)]
         found[name] = Played(await house.run(run_id), await house.steps(run_id), receiver, told)
 
 

@@ -21,7 +21,7 @@ async def test_a_pause_lets_the_step_finish_and_starts_no_other(
     await house.resume(run_id)
     assert (await house.until(run_id)).status is RunStatus.COMPLETED
     assert set(receiver.keys().values()) == {1}
-    types = [event.type for event in await house.events(run_id)]
+    types = [str(event.type) for event in await house.events(run_id)]
     assert [t for t in types if t.startswith("run_")] == [
         "run_queued",
         "run_started",
@@ -69,7 +69,8 @@ async def test_a_wait_keeps_its_time_across_a_pause(house: House, receiver: Rece
     await until(waiting, "it does not wait")
     before = await house.steps(run_id)
     await house.pause(run_id)
-    assert (await house.until(run_id)).status is RunStatus.PAUSED
+    row = await house.until(run_id)
+    assert row.status is RunStatus.PAUSED, row.error
     paused = await house.steps(run_id)
     assert paused["hold"].status is StepStatus.WAITING
     assert paused["poll"].status is StepStatus.WAITING
@@ -124,5 +125,5 @@ async def test_a_paused_run_can_be_cancelled(house: House, receiver: Receiver) -
     run = await house.finish(flow(get(receiver, "a", "/status/500/a", on_error="pause")))
     assert run.status is RunStatus.PAUSED
     assert (await house.cancel(run.id)).status is RunStatus.CANCELLED
-    types = [event.type for event in await house.events(run.id)]
+    types = [str(event.type) for event in await house.events(run.id)]
     assert types.count("run_completed") == 1

@@ -34,7 +34,7 @@ async def test_a_failed_run_goes_on_after_its_last_completed_step(
     assert receiver.keys() == Counter(
         {key(run.id, "a", 1): 1, key(run.id, "b", 1): 2, key(run.id, "c", 1): 1}
     )
-    types = [event.type for event in await house.events(run.id)]
+    types = [str(event.type) for event in await house.events(run.id)]
     assert types.count("run_completed") == 2
     assert types.count("run_resumed") == 1
     assert {row.n for row in (await house.steps(run.id)).values()} == {1, 2}
