@@ -13,7 +13,7 @@ import psutil
 
 SIGNALBOX = str(Path(sys.executable).parent / "signalbox")
 #: Seconds for anything that a loaded machine may take long for.
-PATIENCE = 60
+PATIENCE = 120
 
 
 def environment(directory: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:

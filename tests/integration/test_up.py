@@ -12,6 +12,8 @@ from temporalio.client import Client
 
 from tests.integration.service import PATIENCE, Service, command
 
+pytestmark = pytest.mark.timeout(300)
+
 WAITING = {
     "name": "waits",
     "steps": [
