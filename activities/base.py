@@ -41,7 +41,7 @@ class StepContext:
         key: the idempotency key of the step's effect, the same on every attempt.
         attempt: from 1; counts failures that the step itself reported.
         timeout: seconds that this attempt has.
-        now: seconds since 1970 when the attempt began.
+        now: seconds since 1970 when the attempt was asked for, on the clock of Temporal's timers.
         until: when a wait that is asked again gives up (seconds since 1970); None the first time.
         began: when the step first began (seconds since 1970).
     """

@@ -34,7 +34,7 @@ from engine.errors import Conflict, StepError, Unavailable
 from engine.expressions import ExpressionError, evaluate, render
 from engine.facts import OUTCOME_UNKNOWN, Failure
 from engine.lifecycle import Intent, RunStatus, StepStatus
-from engine.outcomes import Answer, Await, Outcome, Skip
+from engine.outcomes import Answer, Await, Outcome, Skip, Sleep
 from store import journal, steps, workers
 from store.database import Database, Tx
 from store.steps import RunFacts, StepRow
@@ -98,6 +98,10 @@ class Performer:
 
     async def _perform(self, call: StepCall, step_type: AnyStepType) -> Answer:
         try:
+            if call.poll:
+                # Temporal asks anew without the interpreter: its own time is of the first asking.
+                asked = activity.info().current_attempt_scheduled_time
+                call = call.model_copy(update={"now": asked.timestamp()})
             if call.moved and activity.info().attempt == 1:
                 await self._wait_elsewhere(call)
             flight = self._flights.join(call, lambda joined: self._carry_out(joined, step_type))
@@ -257,12 +261,10 @@ class _Attempt:
         self._type = step_type
         self._prepared = prepared
         self._begun = call.poll
-        self._now = time.time()
-        again = own is not None and own.generation == call.generation and own.started_at
+        same = own is not None and own.generation == call.generation
         #: A poll and a repeated attempt go on from when the step first began.
-        self._started_at = (
-            own.started_at if own and own.started_at and again else _micros(self._now)
-        )
+        self._before = own.started_at if own is not None and same else None
+        self._started_at = self._before or _micros(time.time())
         self._until = (
             own.outcome.until
             if own is not None and call.poll and isinstance(own.outcome, Await)
@@ -294,8 +296,8 @@ class _Attempt:
             step=step.id,
             attempt=self._call.attempt,
             timeout=timeout,
-            now=self._now,
-            began=self._started_at / 1_000_000,
+            now=self._call.now,
+            began=self._before / 1_000_000 if self._before else self._call.now,
             clients=self._performer.clients,
             scope=scope,
             until=self._until,
@@ -338,15 +340,19 @@ class _Attempt:
                 "config_invalid", f"Step '{step.id}': {where}: {first['msg']}", retryable=False
             ) from None
 
-    def _attempted(self) -> journal.Attempted:
-        return journal.Attempted(self._performer.worker, self._started_at, self._begun)
+    def _attempted(self, outcome: Outcome | None = None) -> journal.Attempted:
+        at = self._started_at
+        if isinstance(outcome, Sleep | Await) and not self._before:
+            # A wait goes by the clock of the timer that ends it.
+            at = _micros(self._call.now)
+        return journal.Attempted(self._performer.worker, at, self._begun)
 
     async def finished(self, outcome: Outcome) -> Outcome:
         """Record the outcome; what is recorded is what counts."""
         call, performer = self._call, self._performer
         try:
             await performer.write(
-                call, lambda tx: journal.finish(tx, call, outcome, self._attempted())
+                call, lambda tx: journal.finish(tx, call, outcome, self._attempted(outcome))
             )
         except StepError as error:
             raise await self.failed(error) from error

@@ -22,6 +22,7 @@ class StepCall(BaseModel):
         moved: was handed over, and may still be going on where it began.
         poll: asks again whether a wait is over.
         once: the step's effect may not be repeated when its outcome is unknown.
+        now: seconds since 1970 on the clock that timers go by, when the attempt was asked for.
     """
 
     run: str
@@ -35,6 +36,7 @@ class StepCall(BaseModel):
     moved: bool = False
     poll: bool = False
     once: bool = False
+    now: float = 0
 
     @property
     def place(self) -> str:

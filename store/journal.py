@@ -279,6 +279,9 @@ def _mark_columns(
     at = now()
     columns: dict[str, Any] = {"status": entry.status, "completed_at": at, "wake_at": None}
     if entry.status is StepStatus.COMPLETED:
+        # It was woken by Temporal's clock, which may be ahead of this one.
+        at = max(at, past.wake_at or 0) if past else at
+        columns["completed_at"] = at
         began = past.started_at if past and past.started_at else at
         kept = keep(tx, call.run, call.step, {"waited_seconds": (at - began) // 1_000_000})
         columns |= {"answer": Answer(Done()).model_dump_json(), **kept}

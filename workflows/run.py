@@ -254,6 +254,7 @@ class RunWorkflow:
             local=step.local and not fact.polling and (step.decides or attempt == 1),
             poll=fact.polling,
             once=step.once,
+            now=_now(),
         )
         return await dispatch.step(step, call)
 
