@@ -40,30 +40,38 @@ def advance(plan: Plan, facts: Facts, now: float, *, draining: bool = False) -> 
     """Everything that may happen at `now`; nothing new starts while `draining`."""
     found = Advance()
     closed = draining or facts.pausing
-    again = True
-    while again:
-        # A step that ends without running, or an item that ends with a step in it that waited for
-        # an operator, may let others go on.
-        seen = len(found.moves)
-        found.busy, found.wake_at = False, None
-        holding = holds(plan.steps, facts.steps)
-        end = _Scope(plan.steps, facts.steps, (), now, found).advance(
-            Mood(closed=closed, holding=holding)
-        )
-        again = holding != holds(plan.steps, facts.steps) or any(
-            isinstance(move, Skipped | Abandoned) for move in found.moves[seen:]
-        )
+    # What ends is settled before anything starts, for it may doom what would start.
+    end = _settled(plan, facts, now, found, Mood(closed=closed, settling=True))
+    if not closed:
+        end = _settled(plan, facts, now, found, Mood())
     if found.moves:
         return found
     if end is not None:
         found.verdict, found.failure = end
     elif not found.busy:
-        if holding or facts.pausing:
+        if facts.pausing or holds(plan.steps, facts.steps):
             found.verdict = Verdict.PAUSED
         elif found.wake_at is None and not draining:
             found.verdict = Verdict.FAILED
             found.failure = Failure(code="stuck", message="No step can go on.", retryable=False)
     return found
+
+
+def _settled(
+    plan: Plan, facts: Facts, now: float, found: Advance, mood: Mood
+) -> tuple[Verdict, Failure | None] | None:
+    """Find moves until no more follow from them; the end of the run, if it has ended."""
+    while True:
+        # A step that ends without running, or an item that ends with a step in it that waited for
+        # an operator, may let others go on.
+        seen = len(found.moves)
+        found.busy, found.wake_at = False, None
+        holding = holds(plan.steps, facts.steps)
+        scope = _Scope(plan.steps, facts.steps, (), now, found)
+        end = scope.advance(replace(mood, holding=holding))
+        ended = any(isinstance(move, Skipped | Abandoned) for move in found.moves[seen:])
+        if not ended and not (holding and not holds(plan.steps, facts.steps)):
+            return end
 
 
 class _Scope(Standing):
@@ -92,18 +100,16 @@ class _Scope(Standing):
         open_waits = busy = False
         for step in self.steps:
             fact = self.fact(step.id)
-            # A catch step goes on, whatever failed.
-            own = replace(mood, doomed=False, holding=False) if self.catches(step) else mood
             match fact.status:
                 case StepStatus.PENDING:
                     if self.ready(step, mood):
                         self._start(step, fact)
-                case StepStatus.RUNNING if fact.polling and own != Mood():
-                    open_waits |= self._stop_polling(step, fact, own)
+                case StepStatus.RUNNING if fact.polling and self._own(step, mood).stops_polls:
+                    open_waits |= self._stop_polling(step, fact, self._own(step, mood))
                 case StepStatus.RUNNING:
                     busy = True
                 case StepStatus.WAITING:
-                    open_waits |= self._wait(step, fact, own)
+                    open_waits |= self._wait(step, fact, self._own(step, mood))
                 case _:
                     pass
         self.found.busy |= busy
@@ -111,10 +117,14 @@ class _Scope(Standing):
             return None
         return None if self.owes(mood) else self._end()
 
+    def _own(self, step: PlannedStep, mood: Mood) -> Mood:
+        """What holds for this step: a catch step goes on, whatever failed."""
+        return replace(mood, doomed=False, holding=False) if self.catches(step) else mood
+
     def owes(self, mood: Mood) -> bool:
         """Whether a step is only kept from starting because nothing may start now."""
-        opened = replace(mood, closed=False)
-        return mood.closed and any(
+        opened = replace(mood, closed=False, settling=False)
+        return (mood.closed or mood.settling) and any(
             self.fact(step.id).status is StepStatus.PENDING and self.ready(step, opened)
             for step in self.steps
         )
@@ -164,7 +174,7 @@ class _Scope(Standing):
             fact.status = StepStatus.RUNNING
             self.found.moves.append(Woken(step, self.iteration, fact))
             return False
-        if due and not mood.closed and not mood.holding:
+        if due and not (mood.closed or mood.settling or mood.holding):
             self._start(step, fact)
             return False
         if not due:
@@ -193,11 +203,10 @@ class _Scope(Standing):
         while again:
             self.found.busy = False
             before = (len(self.found.moves), len(loop.items), loop.failure)
-            inner = replace(mood, doomed=mood.doomed or loop.failure is not None)
             for index in list(loop.items):
+                inner = replace(mood, doomed=mood.doomed or loop.failure is not None)
                 self._item(step, fact, loop, index, inner)
-            stopped = mood.closed or mood.holding or mood.doomed or loop.failure is not None
-            opened = not stopped and _open_items(loop)
+            opened = mood == Mood() and loop.failure is None and _open_items(loop)
             again = opened or before != (len(self.found.moves), len(loop.items), loop.failure)
         busy, self.found.busy = self.found.busy, self.found.busy or outer_busy
         if busy or loop.items:

@@ -80,7 +80,10 @@ class Standing:
 
     def fact(self, step_id: str) -> StepFact:
         """The step's fact, made when it is first looked at."""
-        return self.facts.setdefault(step_id, StepFact(generation=self.generation))
+        fact = self.facts.get(step_id)
+        if fact is None:
+            fact = self.facts[step_id] = StepFact(generation=self.generation)
+        return fact
 
     def failure_of(self, step: PlannedStep) -> Failure | None:
         """Why the scope fails: the fallback's own failure where there is one."""
