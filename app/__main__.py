@@ -13,7 +13,9 @@ from typing import Annotated
 
 import typer
 
-from app import deployment, keys_commands, ports, tether
+from app import deployment
+from app.embedded import ports, tether
+from app.keys import commands
 from engine.errors import Invalid, SignalboxError
 
 cli = typer.Typer(
@@ -26,7 +28,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cli.add_typer(keys_commands.cli, name="keys")
+cli.add_typer(commands.cli, name="keys")
 
 
 @cli.command()
@@ -47,7 +49,7 @@ def up(
     """
     if stop_with_parent:
         tether.tie(os.getppid(), signal.SIGTERM)
-    from app.up import up
+    from app.embedded.up import up
 
     raise typer.Exit(up())
 

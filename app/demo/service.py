@@ -11,7 +11,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.processes import python
+from app.embedded.processes import python
 from engine.errors import Unavailable
 
 #: The settings of a real deployment have no place in a demonstration.

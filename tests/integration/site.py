@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 
 import httpx2
 
-from app import temporal_server
+from app.embedded import temporal_server
 from store import migrate
 
 Part = Literal["temporal", "worker", "api"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app import ports
-from app.processes import Child, Command
+from app.embedded import ports
+from app.embedded.processes import Child, Command
 from engine.errors import Conflict
 from tests.integration.service import PATIENCE
 
@@ -95,8 +95,8 @@ async def test_lines_of_any_length_and_encoding_are_passed_on() -> None:
 #: A parent that holds one child, says the child's pid, and then does as its argument says.
 PARENT = """
 import asyncio, os, sys
-from app.printer import Printer
-from app.processes import Child, Command
+from app.embedded.printer import Printer
+from app.embedded.processes import Child, Command
 
 async def main():
     printer = Printer()

@@ -12,8 +12,9 @@ import yaml
 from starlette.routing import Route
 from temporalio.envconfig import ClientConfig
 
-from app import probes, temporal_server
+from app import probes
 from app.__main__ import cli
+from app.embedded import temporal_server
 from app.settings import Settings as ApiSettings
 from tests.unit.test_settings_docs import API, WORKER
 from worker.build import GRACE

@@ -1,8 +1,8 @@
 """Child processes that are kept running, speak through one mouth, and never outlive us.
 
-Every child is tied to this process (`app.tether`), is the leader of its own session, so that a
-Ctrl-C in the terminal reaches the supervisor alone and children end in its order, and has its
-output passed on line by line under its name.
+Every child is tied to this process (`app.embedded.tether`), is the leader of its own session, so
+that a Ctrl-C in the terminal reaches the supervisor alone and children end in its order, and has
+its output passed on line by line under its name.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from app import tether
+from app.embedded import tether
 
 #: Seconds. The pause before a child is started again doubles from the first to the last of these.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0

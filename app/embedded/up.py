@@ -17,10 +17,11 @@ import signal
 import socket
 from collections.abc import AsyncGenerator
 
-from app import deployment, ports, temporal_server
+from app import deployment
 from app.data_dir import DataDir
-from app.printer import Printer
-from app.processes import Child, Command, python
+from app.embedded import ports, temporal_server
+from app.embedded.printer import Printer
+from app.embedded.processes import Child, Command, python
 from app.settings import Settings
 from engine.errors import Unavailable
 

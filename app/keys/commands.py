@@ -27,9 +27,9 @@ def create(
 
     It is shown only now: what is kept of it cannot be turned back into it.
     """
-    from app import key_ring
+    from app.keys import ring
 
-    row, token = key_ring.create(deployment.settings(), org, role, name or role.value)
+    row, token = ring.create(deployment.settings(), org, role, name or role.value)
     typer.echo(f"key {row.id} of {org}, role {row.role.value}:")
     typer.echo(token)
 
@@ -37,9 +37,9 @@ def create(
 @cli.command("list")
 def list_(org: Org) -> None:
     """List the keys of an organisation, newest first; the keys themselves are not kept."""
-    from app import key_ring
+    from app.keys import ring
 
-    for row in key_ring.listed(deployment.settings(), org):
+    for row in ring.listed(deployment.settings(), org):
         used = _day(row.last_used_at) if row.last_used_at else "never"
         state = f"revoked {_day(row.revoked_at)}" if row.revoked_at else f"last used {used}"
         typer.echo(
@@ -52,9 +52,9 @@ def revoke(
     org: Org, key: Annotated[str, typer.Argument(help="The key's id, as `list` shows it.")]
 ) -> None:
     """Let a key in no more, from a few seconds on. A second time changes nothing."""
-    from app import key_ring
+    from app.keys import ring
 
-    key_ring.revoke(deployment.settings(), org, key)
+    ring.revoke(deployment.settings(), org, key)
     typer.echo(f"revoked {key}")
 
 

@@ -1,0 +1,1 @@
+"""`signalbox up`: everything on this machine as one, started, healed and stopped together."""

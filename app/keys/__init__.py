@@ -1,0 +1,1 @@
+"""`signalbox keys`: making, listing and revoking API keys from the command line."""
