@@ -1,15 +1,14 @@
-"""The executions of a run: opening, ending, and the places that they hold.
+"""The executions of a run: opening, ending, and what operators and the sweeper do to them.
 
-An organisation has a number of places; an execution that runs holds one. Whoever frees a place
-gives it to the run that has waited longest, in the same transaction; the signal that tells that run
-follows the commit, and the sweeper repeats a lost one. Source: DESIGN §3.3.
+Whatever ends an execution frees its place and hands it on in the same transaction, as
+`store.places` says. Source: DESIGN §3.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, or_, select, update
 
 from engine.book import execution_id
 from engine.catalog import Catalog
@@ -24,47 +23,22 @@ from store import events, journal, steps, workflows
 from store import runs as run_rows
 from store.clock import now
 from store.database import Tx
+from store.places import LIVE, hand_on, pass_on, room_for
+from store.places import Execution as Execution
 from store.runs import RunRow
-from store.tables import organisations, runs
+from store.tables import blobs, runs
 from store.values import encode
 
-#: An execution: the run's id and its number.
-Execution = tuple[str, int]
-
 # Built once: making a statement costs more than carrying it out.
-_LIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
-_LOCK = select(organisations.c.id).where(organisations.c.id == bindparam("org")).with_for_update()
-_HELD = select(func.count()).where(
-    runs.c.org_id == bindparam("org"), runs.c.status.in_(_LIVE), runs.c.admitted.is_(True)
-)
-_AHEAD = select(func.count()).where(
-    runs.c.org_id == bindparam("org"),
-    runs.c.status.in_(_LIVE),
-    or_(
-        runs.c.admitted.is_(True),
-        runs.c.queued_at < bindparam("at"),
-        and_(runs.c.queued_at == bindparam("at"), runs.c.id < bindparam("run")),
-    ),
-)
-_WAITING = (
-    select(runs.c.id)
-    .where(
-        runs.c.org_id == bindparam("org"),
-        runs.c.status == RunStatus.QUEUED,
-        runs.c.admitted.is_(False),
-    )
-    .order_by(runs.c.queued_at, runs.c.id)
-    .limit(bindparam("free"))
-)
-_GIVE = (
-    update(runs)
-    .where(runs.c.id.in_(_WAITING))
-    .values(admitted=True, updated_at=bindparam("at"))
-    .returning(runs.c.id, runs.c.n)
-)
+_LOCK_RUN = select(runs.c.id).where(runs.c.id == bindparam("run")).with_for_update(key_share=True)
 _BEGIN = (
     update(runs)
-    .where(runs.c.id == bindparam("run"))
+    .where(
+        runs.c.id == bindparam("run"),
+        runs.c.n == bindparam("execution"),
+        runs.c.status == RunStatus.QUEUED,
+        runs.c.admitted == bindparam("has_place"),
+    )
     .values(
         status=RunStatus.RUNNING,
         admitted=True,
@@ -72,25 +46,31 @@ _BEGIN = (
         completed_at=None,
         updated_at=bindparam("at"),
     )
+    .returning(runs.c.id)
 )
+#: Whoever was to pause and is to be cancelled by now ends as cancelled.
+_OVERTAKEN = and_(bindparam("ended") == RunStatus.PAUSED, runs.c.intent == Intent.CANCEL)
 _CLOSE = (
     update(runs)
-    .where(
-        runs.c.id == bindparam("run"),
-        runs.c.n == bindparam("execution"),
-        runs.c.status.in_(_LIVE),
-    )
+    .where(runs.c.id == bindparam("run"), runs.c.n == bindparam("execution"))
     .values(
-        status=bindparam("ended"),
+        status=case((_OVERTAKEN, RunStatus.CANCELLED), else_=bindparam("ended")),
         intent=None,
         admitted=False,
         output=bindparam("text"),
         output_blob=bindparam("blob"),
         error=bindparam("why"),
-        completed_at=bindparam("over"),
+        completed_at=case((_OVERTAKEN, bindparam("at")), else_=bindparam("over")),
         updated_at=bindparam("at"),
     )
-    .returning(runs.c.org_id, runs.c.started_at)
+    .returning(runs.c.org_id, runs.c.started_at, runs.c.status)
+)
+_CLOSE_WAITING = _CLOSE.where(runs.c.status == RunStatus.QUEUED, runs.c.admitted.is_(False))
+_CLOSE_ADMITTED = _CLOSE.where(
+    or_(
+        runs.c.status == RunStatus.RUNNING,
+        and_(runs.c.status == RunStatus.QUEUED, runs.c.admitted.is_(True)),
+    )
 )
 
 
@@ -111,26 +91,40 @@ class Opening:
 
 def open_execution(tx: Tx, run_id: str, n: int, limit: int, catalog: Catalog) -> Opening:
     """Begin an execution if there is a place for it; repeating it changes nothing."""
-    row = run_rows.by_id(tx, run_id)
-    if row is None or row.n != n or row.status not in (RunStatus.QUEUED, RunStatus.RUNNING):
+    row = _open_row(tx, run_id, n)
+    if row is None:
         return Opening("over", [])
     handed: list[Execution] = []
     if row.status is RunStatus.QUEUED:
-        if not row.admitted and not _room_for(tx, row, limit):
+        if not row.admitted and not room_for(tx, row, limit):
             handed = hand_on(tx, row.org_id, limit)
             if (run_id, n) not in handed:
                 return Opening("queued", handed)
             handed.remove((run_id, n))
-        _begin(tx, row)
+            row = replace(row, admitted=True)
+        if not _begin(tx, row):
+            # Somebody came between: given its place (it is told of that), begun, or over.
+            row = _open_row(tx, run_id, n)
+            if row is None or row.status is RunStatus.QUEUED:
+                return Opening("over" if row is None else "queued", handed)
     plan = _plan(tx, row, catalog)
     facts = resume_facts(plan, recorded(tx, run_id)).facts if n > 1 else Facts()
     facts.admitted = True
     return Opening("admitted", handed, plan, facts)
 
 
-def _begin(tx: Tx, row: RunRow) -> None:
-    tx.execute(_BEGIN, {"run": row.id, "at": now()})
+def _open_row(tx: Tx, run_id: str, n: int) -> RunRow | None:
+    row = run_rows.by_id(tx, run_id)
+    return row if row is not None and row.n == n and row.status in LIVE else None
+
+
+def _begin(tx: Tx, row: RunRow) -> bool:
+    """Let the execution begin, unless its row is no longer as it was read."""
+    values = {"run": row.id, "execution": row.n, "has_place": row.admitted, "at": now()}
+    if tx.execute(_BEGIN, values).first() is None:
+        return False
     events.append(tx, row.id, [events.NewEvent(EventType.RUN_STARTED, data={"execution": row.n})])
+    return True
 
 
 def _plan(tx: Tx, row: RunRow, catalog: Catalog) -> Plan:
@@ -153,33 +147,6 @@ def recorded(tx: Tx, run_id: str) -> dict[str, Recorded]:
     }
 
 
-def _room_for(tx: Tx, row: RunRow, limit: int) -> bool:
-    """Whether there is a place for this run and for every one that has waited longer.
-
-    The usual case; the others are left to take their own, so that nobody has to be told.
-    """
-    _lock(tx, row.org_id)
-    ahead = {"org": row.org_id, "at": row.queued_at, "run": row.id}
-    taken: int = tx.execute(_AHEAD, ahead).scalar_one()
-    return taken < limit
-
-
-def _lock(tx: Tx, org_id: str) -> None:
-    """Keep others from counting the same places; SQLite has one writer at a time anyway."""
-    if tx.dialect.name != "sqlite":
-        tx.execute(_LOCK, {"org": org_id})
-
-
-def hand_on(tx: Tx, org_id: str, limit: int) -> list[Execution]:
-    """Give free places to the runs that have waited longest; the executions that got one."""
-    _lock(tx, org_id)
-    held = tx.execute(_HELD, {"org": org_id}).scalar_one()
-    if held >= limit:
-        return []
-    given = tx.execute(_GIVE, {"org": org_id, "free": limit - held, "at": now()})
-    return [(row.id, row.n) for row in given]
-
-
 def close_execution(
     tx: Tx,
     run_id: str,
@@ -195,28 +162,33 @@ def close_execution(
     kept: dict[str, Any] = {"output": None, "output_blob": None}
     if status is RunStatus.COMPLETED:
         kept = journal.keep(tx, run_id, "The output of the run", output)
-    closed = tx.execute(
-        _CLOSE,
-        {
-            "run": run_id,
-            "execution": n,
-            "ended": status,
-            "text": kept["output"],
-            "blob": kept["output_blob"],
-            "why": encode(error.model_dump(exclude={"retryable"})) if error else None,
-            "over": at if status in TERMINAL else None,
-            "at": at,
-        },
-    ).first()
-    if closed is None:
+    values = {
+        "run": run_id,
+        "execution": n,
+        "ended": status,
+        "text": kept["output"],
+        "blob": kept["output_blob"],
+        "why": encode(error.model_dump(exclude={"retryable"})) if error else None,
+        "over": at if status in TERMINAL else None,
+        "at": at,
+    }
+    # A run may be given its place, and so begin, between any two of these; never the reverse.
+    for close in (_CLOSE_ADMITTED, _CLOSE_WAITING, _CLOSE_ADMITTED):
+        closed = tx.execute(close, values).first()
+        if closed is not None:
+            break
+    else:
+        if kept["output_blob"] is not None:
+            tx.execute(delete(blobs).where(blobs.c.id == kept["output_blob"]))
         return []
-    if status in TERMINAL:
-        if status is not RunStatus.COMPLETED:
+    ended = RunStatus(closed.status)
+    if ended in TERMINAL:
+        if ended is not RunStatus.COMPLETED:
             journal.give_up(tx, run_id, n)
-        events.append(tx, run_id, [_run_completed(status, closed.started_at, at, error)])
+        events.append(tx, run_id, [_run_completed(ended, closed.started_at, at, error)])
     else:
         events.append(tx, run_id, [events.NewEvent(EventType.RUN_PAUSED, data=_why(error))])
-    return hand_on(tx, closed.org_id, limit)
+    return [] if close is _CLOSE_WAITING else hand_on(tx, closed.org_id, limit)
 
 
 def _run_completed(
@@ -243,7 +215,7 @@ def cancel(tx: Tx, org_id: str, run_id: str) -> RunRow:
         NotFound: there is no such run in the organisation.
         Conflict: the run has completed or failed.
     """
-    row = run_rows.get(tx, org_id, run_id)
+    row = _locked(tx, org_id, run_id)
     if row.status is RunStatus.CANCELLED:
         return row
     if row.status in TERMINAL:
@@ -264,6 +236,9 @@ def cancel(tx: Tx, org_id: str, run_id: str) -> RunRow:
     )
     journal.give_up(tx, run_id, row.n)
     events.append(tx, run_id, [_run_completed(RunStatus.CANCELLED, row.started_at, at, None)])
+    if row.admitted:
+        # The sweeper tells whoever got it.
+        pass_on(tx, org_id)
     return run_rows.get(tx, org_id, run_id)
 
 
@@ -274,7 +249,7 @@ def pause(tx: Tx, org_id: str, run_id: str) -> RunRow:
         NotFound: there is no such run in the organisation.
         Conflict: the run is over, or is being cancelled.
     """
-    row = run_rows.get(tx, org_id, run_id)
+    row = _locked(tx, org_id, run_id)
     if row.status is RunStatus.PAUSED:
         return row
     if row.status in TERMINAL or row.intent is Intent.CANCEL:
@@ -287,6 +262,20 @@ def pause(tx: Tx, org_id: str, run_id: str) -> RunRow:
         .values(status=RunStatus.PAUSED, admitted=False, updated_at=now())
     )
     events.append(tx, run_id, [events.NewEvent(EventType.RUN_PAUSED)])
+    if row.admitted:
+        # The sweeper tells whoever got it.
+        pass_on(tx, org_id)
+    return run_rows.get(tx, org_id, run_id)
+
+
+def _locked(tx: Tx, org_id: str, run_id: str) -> RunRow:
+    """The run as it stays until the transaction ends: nobody else changes it meanwhile.
+
+    Raises:
+        NotFound: there is no such run in the organisation.
+    """
+    run_rows.get(tx, org_id, run_id)
+    tx.execute(_LOCK_RUN, {"run": run_id})
     return run_rows.get(tx, org_id, run_id)
 
 
@@ -304,7 +293,7 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
         Invalid: there is no step `from_step`.
         Conflict: the run is in another state, or what the step depends on has no result.
     """
-    row = run_rows.get(tx, org_id, run_id)
+    row = _locked(tx, org_id, run_id)
     if row.status not in RESUMABLE:
         raise Conflict(f"The run is {row.status}; only a paused, failed or cancelled one resumes.")
     resumption = resume_facts(_plan(tx, row, catalog), recorded(tx, run_id), from_step)
@@ -354,6 +343,7 @@ def lost(tx: Tx, run_id: str, n: int, reason: str, limit: int) -> list[Execution
 
     The executions that got its place.
     """
+    tx.execute(_LOCK_RUN, {"run": run_id})
     row = run_rows.by_id(tx, run_id)
     cancelled = row is not None and row.intent is Intent.CANCEL
     status = RunStatus.CANCELLED if cancelled else RunStatus.FAILED

@@ -2,29 +2,44 @@
 
 import asyncio
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import JsonValue
 
-from store import organisations, runs, workflows
-from store.database import Tx
+from activities.registry import catalog
+from engine.errors import SignalboxError
+from store import events, executions, organisations, runs, workflows
+from store.database import Database, Tx
+from store.events import EventRow
+from store.executions import Opening
 from store.ids import new_id
 from store.runs import NewRun, RunRow
 from store.workflows import WorkflowRow
 
 ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
+#: Places of an organisation, where a test has no opinion.
+PLACES = 10
+STEP: JsonValue = {"id": "a", "type": "transform", "config": {}}
 
 
 def new_workflow(
-    tx: Tx, org: str, name: str = "onboard", tags: tuple[str, ...] = ()
+    tx: Tx,
+    org: str,
+    name: str = "onboard",
+    tags: tuple[str, ...] = (),
+    steps: tuple[JsonValue, ...] = (STEP,),
 ) -> WorkflowRow:
     return workflows.create(
         tx,
         org,
         name=name,
         description=None,
-        definition={"steps": [{"id": "a", "type": "transform", "config": {}}]},
+        definition={"name": name, "steps": [*steps]},
         status="active",
         trigger_type="manual",
         tags=[*tags],
@@ -60,6 +75,63 @@ class World:
 
     def run(self, tx: Tx) -> RunRow:
         return runs.accept(tx, self.new_run())
+
+    def begun(self, tx: Tx) -> RunRow:
+        """A run that its first execution carries out."""
+        run = self.run(tx)
+        assert begin(tx, run.id).state == "admitted"
+        return seen(tx, run.id)
+
+    def with_steps(self, tx: Tx, *steps: JsonValue) -> "World":
+        """The same organisation with another workflow."""
+        workflow = new_workflow(tx, self.org, "other", steps=steps)
+        return World(self.org, workflow, self.other_org, self.other_workflow)
+
+
+def begin(tx: Tx, run_id: str, n: int = 1, limit: int = PLACES) -> Opening:
+    return executions.open_execution(tx, run_id, n, limit, catalog())
+
+
+def seen(tx: Tx, run_id: str) -> RunRow:
+    run = runs.by_id(tx, run_id)
+    assert run is not None
+    return run
+
+
+def log(tx: Tx, run_id: str) -> list[EventRow]:
+    """All events of a run; they are numbered from 1 without a gap."""
+    found = events.after(tx, {run_id: 0})
+    assert [event.seq for event in found] == list(range(1, len(found) + 1))
+    assert len(found) == events.last(tx, run_id)
+    return found
+
+
+async def overlap(
+    one: Database, first: Callable[[Tx], T], other: Database, second: Callable[[Tx], T]
+) -> list[T | SignalboxError]:
+    """Let the second come while the first has done its work and has not committed."""
+    done, go_on = threading.Event(), threading.Event()
+
+    def held(tx: Tx) -> T:
+        try:
+            return first(tx)
+        finally:
+            done.set()
+            assert go_on.wait(30)
+
+    tasks = [asyncio.create_task(one.write(held))]
+    assert await asyncio.to_thread(done.wait, 30)
+    tasks.append(asyncio.create_task(other.write(second)))
+    await asyncio.wait({tasks[1]}, timeout=0.1)
+    go_on.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    return [answer for answer in answers if not _defect(answer)]
+
+
+def _defect(answer: object) -> bool:
+    if isinstance(answer, BaseException) and not isinstance(answer, SignalboxError):
+        raise answer
+    return False
 
 
 async def other_process(verb: str, url: str, argument: str, times: int) -> None:

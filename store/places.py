@@ -1,0 +1,115 @@
+"""The places of an organisation: how many of its runs may be carried out at a time.
+
+An execution that runs holds one. Whoever frees a place gives it to the run that has waited longest,
+in the same transaction; the signal that tells that run follows the commit, and the sweeper repeats
+a lost one. Source: DESIGN §3.3.
+
+Nobody waits for the organisation's row while holding the row of a run that a place may be given to
+(queued, without one), so that these transactions cannot deadlock on PostgreSQL.
+"""
+
+from sqlalchemy import and_, bindparam, func, or_, select, update
+
+from engine.lifecycle import RunStatus
+from store.clock import now
+from store.database import Tx
+from store.runs import RunRow
+from store.tables import organisations, runs
+
+#: An execution: the run's id and its number.
+Execution = tuple[str, int]
+#: The states in which a run has or wants a place.
+LIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
+
+# Built once: making a statement costs more than carrying it out.
+# `key_share`: whoever only refers to the row, as a new run does, need not wait.
+_LOCK = (
+    select(organisations.c.id)
+    .where(organisations.c.id == bindparam("org"))
+    .with_for_update(key_share=True)
+)
+_HELD = select(func.count()).where(
+    runs.c.org_id == bindparam("org"), runs.c.status.in_(LIVE), runs.c.admitted.is_(True)
+)
+_AHEAD = select(func.count()).where(
+    runs.c.org_id == bindparam("org"),
+    runs.c.status.in_(LIVE),
+    or_(
+        runs.c.admitted.is_(True),
+        runs.c.queued_at < bindparam("at"),
+        and_(runs.c.queued_at == bindparam("at"), runs.c.id < bindparam("run")),
+    ),
+)
+_WAITING = (
+    select(runs.c.id)
+    .where(
+        runs.c.org_id == bindparam("org"),
+        runs.c.status == RunStatus.QUEUED,
+        runs.c.admitted.is_(False),
+    )
+    .order_by(runs.c.queued_at, runs.c.id)
+    .limit(bindparam("free"))
+    # A run that is being cancelled or paused meanwhile is waited for, and then passed over.
+    .with_for_update(key_share=True)
+    .cte("waiting")
+)
+_WAITED_FOR = (
+    select(runs.c.org_id)
+    .where(runs.c.status == RunStatus.QUEUED, runs.c.admitted.is_(False))
+    .distinct()
+    .order_by(runs.c.org_id)
+)
+_GIVE = (
+    update(runs)
+    .where(runs.c.id.in_(select(_WAITING.c.id)))
+    .values(admitted=True, updated_at=bindparam("at"))
+    .returning(runs.c.id, runs.c.n)
+)
+
+
+def room_for(tx: Tx, row: RunRow, limit: int) -> bool:
+    """Whether there is a place for this run and for every one that has waited longer.
+
+    The usual case; the others are left to take their own, so that nobody has to be told.
+    """
+    _lock(tx, row.org_id)
+    ahead = {"org": row.org_id, "at": row.queued_at, "run": row.id}
+    taken: int = tx.execute(_AHEAD, ahead).scalar_one()
+    return taken < limit
+
+
+def _lock(tx: Tx, org_id: str) -> None:
+    """Keep others from counting the same places; SQLite has one writer at a time anyway."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(_LOCK, {"org": org_id})
+
+
+def hand_on(tx: Tx, org_id: str, limit: int) -> list[Execution]:
+    """Give free places to the runs that have waited longest; the executions that got one."""
+    _lock(tx, org_id)
+    held = tx.execute(_HELD, {"org": org_id}).scalar_one()
+    if held >= limit:
+        return []
+    return _give(tx, org_id, limit - held)
+
+
+def pass_on(tx: Tx, org_id: str) -> list[Execution]:
+    """Give one place that was freed in this transaction to the run that has waited longest."""
+    _lock(tx, org_id)
+    return _give(tx, org_id, 1)
+
+
+def hand_on_all(tx: Tx, limit: int) -> list[Execution]:
+    """`hand_on` in every organisation where a run waits for a place.
+
+    For the sweeper: with a higher limit than before, places are free that nobody gives back.
+    """
+    given: list[Execution] = []
+    for org_id in tx.execute(_WAITED_FOR).scalars().all():
+        given += hand_on(tx, org_id, limit)
+    return given
+
+
+def _give(tx: Tx, org_id: str, free: int) -> list[Execution]:
+    given = tx.execute(_GIVE, {"org": org_id, "free": free, "at": now()})
+    return [(row.id, row.n) for row in given]
