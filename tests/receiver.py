@@ -81,7 +81,7 @@ class Receiver:
                 writer.write(await self._answer(delivery))
                 await writer.drain()
                 self.answered += 1
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._open.discard(writer)
