@@ -14,7 +14,6 @@ Source: DESIGN §3; decision 0003 for the pause.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from datetime import timedelta
 
 from temporalio import workflow
@@ -74,6 +73,8 @@ class RunWorkflow:
         self._facts = begin.carried.facts if begin.carried else Facts()
         #: Activities in flight.
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        #: Polls that were let go and have not heard of it yet.
+        self._leaving: set[asyncio.Task[None]] = set()
         #: What they answered and was not taken in yet.
         self._inbox: list[tuple[PlannedStep, Iteration, StepFact, Answer | Failure]] = []
         #: What is to be recorded with the next call of the ledger.
@@ -137,7 +138,7 @@ class RunWorkflow:
                 await self._record()
             for start in starts:
                 self._launch(start)
-            if draining and not self._tasks and not self._inbox:
+            if draining and not (self._tasks or self._leaving or self._inbox):
                 workflow.continue_as_new(
                     RunInput(
                         run=self._ref.run,
@@ -218,15 +219,12 @@ class RunWorkflow:
 
     def _launch(self, move: Start | LoopOver) -> None:
         key = (move.step.id, move.iteration)
-        work = self._perform(move) if isinstance(move, Start) else self._gather(move)
-        self._tasks[key] = asyncio.create_task(self._deliver(key, move, work))
+        self._tasks[key] = asyncio.create_task(self._deliver(key, move))
 
-    async def _deliver(
-        self, key: Key, move: Start | LoopOver, work: Coroutine[None, None, Answer | Failure]
-    ) -> None:
+    async def _deliver(self, key: Key, move: Start | LoopOver) -> None:
         """Put the answer into the inbox; a cancelled step has none, whatever it still answers."""
         try:
-            answer = await work
+            answer = await (self._perform(move) if isinstance(move, Start) else self._gather(move))
         except (asyncio.CancelledError, CancelledError):
             return
         finally:
@@ -275,7 +273,13 @@ class RunWorkflow:
     def _cancel(self, key: Key) -> None:
         task = self._tasks.pop(key, None)
         if task is not None:
+            self._leaving.add(task)
+            task.add_done_callback(self._left)
             task.cancel()
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._leaving.discard(task)
+        self._news = True
 
     async def _record(self) -> None:
         entries, self._entries = self._entries, []
@@ -310,7 +314,7 @@ class RunWorkflow:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._leaving, return_exceptions=True)
 
     async def _end(self, verdict: Verdict, failure: Failure | None) -> None:
         if self._alarm is not None:

@@ -96,13 +96,13 @@ async def test_a_run_in_parts_ends_as_a_run_in_one(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, Any]] = []
-    for long in (30, 2_000):
+    for long in (12, 2_000):
         monkeypatch.setattr(interpreter, "LONG", long)
         async with Receiver() as receiver:
             run = await house.finish(flow(*everything(receiver)))
             assert run.status is RunStatus.COMPLETED, run.error
             histories = await parts(house, run)
-            assert len(histories) > 3 if long == 30 else len(histories) == 1
+            assert len(histories) == 1 if long == 2_000 else len(histories) >= 3
             for history in histories[:-1]:
                 assert scheduled(history) == 0
             assert max(carried(history) for history in histories) < 16 * 1024
