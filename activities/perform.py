@@ -14,46 +14,33 @@ A failure of the step itself is never retried by Temporal: the interpreter decid
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.base import AnyStepType, Clients, StepContext
-from activities.definitions import Definitions, Prepared, split
+from activities.attempt import MESSAGE, Attempt, Desk, RunClosedError
+from activities.base import AnyStepType, Clients
+from activities.definitions import Definitions, Prepared
 from activities.flights import Flight, Flights
 from activities.scopes import Scopes
 from engine.call import StepCall
-from engine.errors import Conflict, StepError, Unavailable
-from engine.expressions import ExpressionError, evaluate, render
-from engine.facts import OUTCOME_UNKNOWN, Failure
+from engine.errors import StepError, Unavailable
+from engine.facts import OUTCOME_UNKNOWN
 from engine.lifecycle import Intent, RunStatus, StepStatus
-from engine.outcomes import Answer, Await, Outcome, Skip, Sleep
-from store import journal, steps, workers
+from engine.outcomes import Answer, Await, Outcome
+from store import steps, workers
 from store.database import Database, Tx
 from store.steps import RunFacts, StepRow
 
 #: Seconds after which a local activity is handed over.
 HAND_OVER = 1.5
-#: Seconds that a short step runs before its start is recorded on its own.
-_LAZY = 0.1
 #: Seconds after which a worker that was not seen counts as gone.
 _GONE = 10.0
-#: Characters of an error that are kept.
-_MESSAGE = 2_000
-
-_log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-
-class RunClosedError(Exception):
-    """The run is over, or being cancelled."""
 
 
 class Performer:
@@ -69,7 +56,7 @@ class Performer:
     ) -> None:
         self._database = database
         self._definitions = definitions
-        self._clients = clients
+        self._desk = Desk(database, clients, worker)
         self._worker = worker
         self._flights = Flights()
         self._scopes = scopes
@@ -108,7 +95,7 @@ class Performer:
             outcome = await self._follow(call, flight, hand_over=step_type.lane != "decides")
         except StepError as error:
             raise ApplicationError(
-                error.message[:_MESSAGE],
+                error.message[:MESSAGE],
                 {"retryable": error.retryable},
                 type=error.stable_code,
                 non_retryable=True,
@@ -141,17 +128,30 @@ class Performer:
             async with _heartbeats(on=not call.local):
                 return await asyncio.shield(flight.task)
         except asyncio.CancelledError:
-            flight.task.cancel()
-            await asyncio.wait({flight.task})
+            await self._let_go(flight)
             raise
         finally:
             flight.waiting -= 1
+
+    async def _let_go(self, flight: Flight) -> None:
+        """End the flight if its run was cancelled; else whoever asks again joins it.
+
+        Temporal also cancels what it will ask for again: a local activity whose workflow task was
+        lost, an ordinary one whose heartbeat came too late.
+        """
+        try:
+            facts = await self._database.read(partial(steps.run_facts, run_id=flight.call.run))
+        except Unavailable:
+            return
+        if _closed(flight.call, facts):
+            flight.task.cancel()
+            await asyncio.wait({flight.task})
 
     async def _wait_elsewhere(self, call: StepCall) -> None:
         """Wait while the worker that handed the step over is still busy with it."""
         async with _heartbeats(on=True):
             while True:
-                since = _micros(time.time() - _GONE)
+                since = int((time.time() - _GONE) * 1_000_000)
 
                 def busy(tx: Tx, since: int = since) -> bool:
                     row = steps.some(tx, call.run, {call.step: call.place}).get(call.step)
@@ -170,11 +170,11 @@ class Performer:
     # --- the step -------------------------------------------------------------------------
 
     async def _carry_out(self, call: StepCall, step_type: AnyStepType) -> Outcome:
-        prepared, own, scope = await self._patiently(call, lambda: self._look(call))
+        prepared, own, scope = await self._desk.patiently(call, lambda: self._look(call))
         if own is not None and _answers(own, call):
             assert own.outcome is not None
             return own.outcome
-        attempt = _Attempt(self, call, step_type, prepared, own)
+        attempt = Attempt(self._desk, call, step_type, prepared, own)
         if call.once:
             if own is not None and own.status is StepStatus.RUNNING and own.worker is not None:
                 raise await attempt.failed(
@@ -212,167 +212,6 @@ class Performer:
         scope = await self._scopes.build(call, facts, prepared, rows)
         return prepared, rows.get(call.step), scope
 
-    async def _patiently(self, call: StepCall, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it; an ordinary activity waits for a database that does not answer."""
-        while True:
-            try:
-                return await work()
-            except Unavailable:
-                if call.local:
-                    raise
-                _log.warning("step %s waits for the database", call.step)
-                await asyncio.sleep(1)
-
-    async def write(self, call: StepCall, work: Callable[[Tx], T]) -> T:
-        """Write to the store, waiting for it where the activity may.
-
-        Raises:
-            RunClosedError: the run or the step is past this call.
-        """
-        try:
-            return await self._patiently(call, lambda: self._database.write(work))
-        except Conflict:
-            raise RunClosedError from None
-
-    @property
-    def worker(self) -> str:
-        """The name of this process in the rows it writes."""
-        return self._worker
-
-    @property
-    def clients(self) -> Clients:
-        """The seams that steps reach the world through."""
-        return self._clients
-
-
-class _Attempt:
-    """One attempt of one step, from its configuration to its record."""
-
-    def __init__(
-        self,
-        performer: Performer,
-        call: StepCall,
-        step_type: AnyStepType,
-        prepared: Prepared,
-        own: StepRow | None,
-    ) -> None:
-        self._performer = performer
-        self._call = call
-        self._type = step_type
-        self._prepared = prepared
-        self._begun = call.poll
-        same = own is not None and own.generation == call.generation
-        #: A poll and a repeated attempt go on from when the step first began.
-        self._before = own.started_at if own is not None and same else None
-        self._started_at = self._before or _micros(time.time())
-        self._until = (
-            own.outcome.until
-            if own is not None and call.poll and isinstance(own.outcome, Await)
-            else None
-        )
-
-    async def begin(self) -> None:
-        """Record that the attempt began, once."""
-        if self._begun:
-            return
-        self._begun = True
-        await self._performer.write(
-            self._call,
-            lambda tx: journal.begin(tx, self._call, self._performer.worker, self._started_at),
-        )
-
-    async def run(self, scope: dict[str, JsonValue]) -> Outcome:
-        """Do what the step does, inside its time."""
-        step = self._prepared.step
-        try:
-            if step.when is not None and evaluate(step.when, scope) is not True:
-                return Skip(reason="Its `when` is not true.")
-            config = self._configure(scope)
-        except ExpressionError as error:
-            raise StepError("expression_failed", str(error), retryable=False) from error
-        timeout = step.timeout or self._prepared.kind.timeout
-        context = StepContext(
-            key=self._call.key,
-            step=step.id,
-            attempt=self._call.attempt,
-            timeout=timeout,
-            now=self._call.now,
-            began=self._before / 1_000_000 if self._before else self._call.now,
-            clients=self._performer.clients,
-            scope=scope,
-            until=self._until,
-        )
-        work = asyncio.ensure_future(self._type.run(config, context))
-        try:
-            async with asyncio.timeout(timeout):
-                if self._type.lane != "decides":
-                    await asyncio.wait({work}, timeout=_LAZY if self._call.local else 0)
-                    if not work.done():
-                        await self.begin()
-                return await work
-        except TimeoutError:
-            raise StepError("timeout", f"Step '{step.id}' took over {timeout:g} s.") from None
-        except (StepError, RunClosedError, Unavailable):
-            raise
-        except Exception as error:
-            # A defect of a step type must not look like a lost worker and be tried for ever.
-            _log.exception("step type %s raised", step.type)
-            raise StepError("internal_error", f"{type(error).__name__} in {step.type}") from error
-        finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.wait({work})
-
-    def _configure(self, scope: dict[str, JsonValue]) -> object:
-        step, kind = self._prepared.step, self._prepared.kind
-        templates, expressions = split(step, kind)
-        rendered = render(templates, scope)
-        assert isinstance(rendered, dict)
-        raw = {**rendered, **expressions}
-        if kind.body is not None:
-            raw[kind.body] = step.config[kind.body]
-        try:
-            return self._type.config.model_validate(raw)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or "config"
-            raise StepError(
-                "config_invalid", f"Step '{step.id}': {where}: {first['msg']}", retryable=False
-            ) from None
-
-    def _attempted(self, outcome: Outcome | None = None) -> journal.Attempted:
-        at = self._started_at
-        if isinstance(outcome, Sleep | Await) and not self._before:
-            # A wait goes by the clock of the timer that ends it.
-            at = _micros(self._call.now)
-        return journal.Attempted(self._performer.worker, at, self._begun)
-
-    async def finished(self, outcome: Outcome) -> Outcome:
-        """Record the outcome; what is recorded is what counts."""
-        call, performer = self._call, self._performer
-        try:
-            await performer.write(
-                call, lambda tx: journal.finish(tx, call, outcome, self._attempted(outcome))
-            )
-        except StepError as error:
-            raise await self.failed(error) from error
-        return outcome
-
-    async def failed(self, error: StepError) -> StepError:
-        """Record the failure and give it back."""
-        call, performer = self._call, self._performer
-        failure = Failure(
-            code=error.stable_code,
-            message=error.message[:_MESSAGE],
-            step=call.step,
-            retryable=error.retryable,
-        )
-        await performer.write(
-            call,
-            lambda tx: journal.fail(tx, call, failure, self._attempted()),
-        )
-        return error
-
 
 def _answers(own: StepRow, call: StepCall) -> bool:
     """Whether the row already holds what is asked for."""
@@ -388,10 +227,6 @@ def _closed(call: StepCall, facts: RunFacts | None) -> bool:
         or facts.status is not RunStatus.RUNNING
         or facts.intent == Intent.CANCEL
     )
-
-
-def _micros(seconds: float) -> int:
-    return int(seconds * 1_000_000)
 
 
 @contextlib.asynccontextmanager

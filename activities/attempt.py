@@ -1,0 +1,202 @@
+"""One attempt of one step: configuration, effect, record."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import JsonValue, ValidationError
+
+from activities.base import AnyStepType, Clients, StepContext
+from activities.definitions import Prepared, split
+from engine.call import StepCall
+from engine.errors import Conflict, StepError, Unavailable
+from engine.expressions import ExpressionError, evaluate, render
+from engine.facts import Failure
+from engine.outcomes import Await, Outcome, Skip, Sleep
+from store import journal
+from store.database import Database, Tx
+from store.steps import StepRow
+
+#: Seconds that a short step runs before its start is recorded on its own.
+_LAZY = 0.1
+#: Characters of an error that are kept.
+MESSAGE = 2_000
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class RunClosedError(Exception):
+    """The run is over, or being cancelled."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What every attempt of a worker process works with; `worker` names the process in rows."""
+
+    database: Database
+    clients: Clients
+    worker: str
+
+    async def patiently(self, call: StepCall, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it; an ordinary activity waits for a database that does not answer.
+
+        Raises:
+            Unavailable: the database does not answer, and the activity is a local one.
+        """
+        while True:
+            try:
+                return await work()
+            except Unavailable:
+                if call.local:
+                    raise
+                _log.warning("step %s waits for the database", call.step)
+                await asyncio.sleep(1)
+
+    async def write(self, call: StepCall, work: Callable[[Tx], T]) -> T:
+        """Write to the store, waiting for it where the activity may.
+
+        Raises:
+            RunClosedError: the run or the step is past this call.
+            Unavailable: the database does not answer, and the activity is a local one.
+        """
+        try:
+            return await self.patiently(call, lambda: self.database.write(work))
+        except Conflict:
+            raise RunClosedError from None
+
+
+class Attempt:
+    """One attempt of one step, from its configuration to its record."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        call: StepCall,
+        step_type: AnyStepType,
+        prepared: Prepared,
+        own: StepRow | None,
+    ) -> None:
+        self._desk = desk
+        self._call = call
+        self._type = step_type
+        self._prepared = prepared
+        self._begun = call.poll
+        same = own is not None and own.generation == call.generation
+        #: A poll and a repeated attempt go on from when the step first began.
+        self._before = own.started_at if own is not None and same else None
+        self._started_at = self._before or _micros(time.time())
+        self._until = (
+            own.outcome.until
+            if own is not None and call.poll and isinstance(own.outcome, Await)
+            else None
+        )
+
+    async def begin(self) -> None:
+        """Record that the attempt began, once."""
+        if self._begun:
+            return
+        self._begun = True
+        await self._desk.write(
+            self._call,
+            lambda tx: journal.begin(tx, self._call, self._desk.worker, self._started_at),
+        )
+
+    async def run(self, scope: dict[str, JsonValue]) -> Outcome:
+        """Do what the step does, inside its time."""
+        step = self._prepared.step
+        try:
+            if step.when is not None and evaluate(step.when, scope) is not True:
+                return Skip(reason="Its `when` is not true.")
+            config = self._configure(scope)
+        except ExpressionError as error:
+            raise StepError("expression_failed", str(error), retryable=False) from error
+        timeout = step.timeout or self._prepared.kind.timeout
+        context = StepContext(
+            key=self._call.key,
+            step=step.id,
+            attempt=self._call.attempt,
+            timeout=timeout,
+            now=self._call.now,
+            began=self._before / 1_000_000 if self._before else self._call.now,
+            clients=self._desk.clients,
+            scope=scope,
+            until=self._until,
+        )
+        work = asyncio.ensure_future(self._type.run(config, context))
+        try:
+            async with asyncio.timeout(timeout):
+                if self._type.lane != "decides":
+                    await asyncio.wait({work}, timeout=_LAZY if self._call.local else 0)
+                    if not work.done():
+                        await self.begin()
+                return await work
+        except TimeoutError:
+            raise StepError("timeout", f"Step '{step.id}' took over {timeout:g} s.") from None
+        except (StepError, RunClosedError, Unavailable):
+            raise
+        except Exception as error:
+            # A defect of a step type must not look like a lost worker and be tried for ever.
+            _log.exception("step type %s raised", step.type)
+            raise StepError("internal_error", f"{type(error).__name__} in {step.type}") from error
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+
+    def _configure(self, scope: dict[str, JsonValue]) -> object:
+        step, kind = self._prepared.step, self._prepared.kind
+        templates, expressions = split(step, kind)
+        rendered = render(templates, scope)
+        assert isinstance(rendered, dict)
+        raw = {**rendered, **expressions}
+        if kind.body is not None:
+            raw[kind.body] = step.config[kind.body]
+        try:
+            return self._type.config.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "config"
+            raise StepError(
+                "config_invalid", f"Step '{step.id}': {where}: {first['msg']}", retryable=False
+            ) from None
+
+    def _attempted(self, outcome: Outcome | None = None) -> journal.Attempted:
+        at = self._started_at
+        if isinstance(outcome, Sleep | Await) and not self._before:
+            # A wait goes by the clock of the timer that ends it.
+            at = _micros(self._call.now)
+        return journal.Attempted(self._desk.worker, at, self._begun)
+
+    async def finished(self, outcome: Outcome) -> Outcome:
+        """Record the outcome; what is recorded is what counts."""
+        call = self._call
+        try:
+            await self._desk.write(
+                call, lambda tx: journal.finish(tx, call, outcome, self._attempted(outcome))
+            )
+        except StepError as error:
+            raise await self.failed(error) from error
+        return outcome
+
+    async def failed(self, error: StepError) -> StepError:
+        """Record the failure and give it back."""
+        call = self._call
+        failure = Failure(
+            code=error.stable_code,
+            message=error.message[:MESSAGE],
+            step=call.step,
+            retryable=error.retryable,
+        )
+        await self._desk.write(
+            call,
+            lambda tx: journal.fail(tx, call, failure, self._attempted()),
+        )
+        return error
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * 1_000_000)
