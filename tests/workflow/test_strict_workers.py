@@ -1,0 +1,75 @@
+"""The same runs under a worker that forgives nothing.
+
+Without a cache every workflow task replays the whole history, so whatever the interpreter decides
+by anything but its history fails at once; in the sandbox a clock, randomness or I/O would.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from temporalio.worker import WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from engine.lifecycle import RunStatus
+from tests.house import House, open_house
+from tests.receiver import Receiver
+from tests.workflow.definitions import flow, get, step
+from tests.workflow.test_cases import CASES
+
+PLAYED = [
+    "order/diamond",
+    "order/condition_true",
+    "failures/catch_and_fallback",
+    "failures/a_wait_is_given_up",
+    "retries/fixed",
+    "loops/nested",
+    "loops/condition_and_wait_inside",
+    "waits/condition_of_a_step_beside_it",
+]
+
+
+async def played(house: House, case: dict[str, Any]) -> None:
+    """Play a case; it ends as it says."""
+    async with Receiver() as receiver:
+        text = json.dumps({"name": case["name"], **case["definition"]})
+        definition = json.loads(text.replace("$URL", receiver.url("")))
+        run = await house.finish(definition, case.get("input"))
+        assert run.status == case.get("status", "completed"), run.error
+        rows = await house.steps(run.id)
+        expected = {id_: status for id_, status in case.get("steps", {}).items() if status}
+        assert {id_: str(rows[id_].status) for id_ in expected} == expected
+        found = {path: receiver.count(path) for path in case.get("deliveries", {})}
+        assert found == case.get("deliveries", {})
+
+
+@pytest.mark.parametrize(
+    ("cached", "runner"), [(0, None), (1_000, SandboxedWorkflowRunner())], ids=["uncached", "boxed"]
+)
+async def test_cases_end_as_they_say(
+    house: House, cached: int, runner: WorkflowRunner | None
+) -> None:
+    async with open_house(house.client, house.database, cached=cached, runner=runner) as strict:
+        await asyncio.gather(*(played(strict, CASES[name]) for name in PLAYED))
+
+
+async def test_control_without_a_cache(house: House, receiver: Receiver) -> None:
+    """Pause, resume and cancel, each of them decided by a replay."""
+    async with open_house(house.client, house.database, cached=0) as strict:
+        run_id = await strict.start(
+            flow(
+                get(receiver, "a", "/slow/2/a"),
+                step("wait", "hold", "a", duration=3_600),
+                get(receiver, "b", "", "hold"),
+            )
+        )
+        while receiver.count("/slow") == 0:
+            await asyncio.sleep(0.02)
+        await strict.pause(run_id)
+        assert (await strict.until(run_id)).status is RunStatus.PAUSED
+        await strict.resume(run_id)
+        await strict.until(run_id, RunStatus.RUNNING)
+        await strict.cancel(run_id)
+        assert (await strict.until(run_id)).status is RunStatus.CANCELLED
+        assert receiver.count("/") == 1
