@@ -38,14 +38,16 @@ class Contender:
 
     name: str
     start: Callable[[], Awaitable[str]]
+    #: Temporal, API, worker.
     processes: list[psutil.Process]
     wall: list[float] = field(default_factory=list)
     throughput: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    parts: list[list[float]] = field(default_factory=list)
 
-    def spent(self) -> float:
-        """Seconds of CPU of all its processes so far."""
-        return sum(sum(process.cpu_times()[:2]) for process in self.processes)
+    def spent(self) -> list[float]:
+        """Seconds of CPU of each of its processes so far."""
+        return [sum(process.cpu_times()[:2]) for process in self.processes]
 
 
 def steps(receiver: Receiver, **more: object) -> dict[str, object]:
@@ -76,8 +78,8 @@ async def contenders(tmp_path: Path, receiver: Receiver) -> AsyncIterator[list[C
         }
         module = [sys.executable, "-m", "tests.benchmarks.hand_written"]
         ours = [
-            subprocess.Popen([*module, "worker"], env=environment),
             subprocess.Popen([*module, "api", str(port)], env=environment),
+            subprocess.Popen([*module, "worker"], env=environment),
         ]
         http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
         temporal = psutil.Process(site.processes["temporal"].pid)
@@ -132,7 +134,11 @@ async def measure(client: Client, contender: Contender) -> None:
     spent, began = contender.spent(), time.perf_counter()
     await asyncio.gather(*(in_turn() for _ in range(TOGETHER)))
     contender.throughput.append(TOGETHER / (time.perf_counter() - began))
-    contender.cpu.append((contender.spent() - spent) / TOGETHER)
+    parts = [
+        (after - before) / TOGETHER for before, after in zip(spent, contender.spent(), strict=True)
+    ]
+    contender.parts.append(parts)
+    contender.cpu.append(sum(parts))
 
 
 @pytest.mark.benchmark
@@ -162,6 +168,10 @@ async def test_overhead(contenders: list[Contender]) -> None:
                 f" ({min(ratios):.2f} to {max(ratios):.2f})",
                 end="; ",
             )
+        server, api, worker = (
+            statistics.median(part) * 1e3 for part in zip(*contender.parts, strict=True)
+        )
+        print(f"Temporal {server:.0f}, API {api:.0f}, worker {worker:.0f} ms; ", end="")
         if contender.name in GOALS:
             print("goals: wall {}, cpu {}".format(*GOALS[contender.name]), end="")
     # A regression of the order of the work itself must not pass unseen.
