@@ -1,12 +1,13 @@
 """A database for each test, on SQLite and on PostgreSQL.
 
-SQLite's is a copy of a file that was migrated once. PostgreSQL takes half a second to copy one, so
-there the tests of a session share a database that is emptied after each. The server is started for
-the session, unless `DATABASE_URL` names one.
+The tests of a session share one of each, emptied after every test, and what uses it: a `Database`
+has to make every statement anew. Tests of the connections themselves use one of their own. The
+server is started for the session, unless `DATABASE_URL` names one.
 """
 
 import os
 import shutil
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -85,19 +86,27 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def sqlite_migrated(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("shared") / "signalbox.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a migrated database."""
-    if request.param == "sqlite":
-        path = tmp_path / "signalbox.db"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
-        yield f"sqlite:///{path}"
-        return
-    address = request.getfixturevalue("postgresql_migrated")
+    address: str = request.getfixturevalue(f"{request.param}_migrated")
     yield address
-    with psycopg.connect(address) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(f'DELETE FROM "{table.name}"'.encode())
+    tables = reversed(metadata.sorted_tables)
+    empty = "; ".join(f'DELETE FROM "{table.name}"' for table in tables)
+    if request.param == "postgresql":
+        with psycopg.connect(address) as connection:
+            connection.execute(empty.encode())
+        return
+    file = sqlite3.connect(address.removeprefix("sqlite:///"), timeout=30)
+    file.executescript(f"BEGIN IMMEDIATE; {empty}; COMMIT")
+    file.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -112,8 +121,25 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     made.drop(name)
 
 
+@pytest.fixture(scope="session")
+async def databases() -> AsyncIterator[dict[str, Database]]:
+    """What uses the shared databases, by address."""
+    made: dict[str, Database] = {}
+    yield made
+    for database in made.values():
+        await database.close()
+
+
 @pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
+def database(url: str, databases: dict[str, Database]) -> Database:
+    if url not in databases:
+        databases[url] = Database(url)
+    return databases[url]
+
+
+@pytest.fixture
+async def own_database(url: str) -> AsyncIterator[Database]:
+    """One that no other test has used, or suffers from."""
     database = Database(url)
     yield database
     await database.close()

@@ -1,3 +1,5 @@
+"""The log of a run: numbered without a gap, whoever writes."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""Keys that let a request happen once."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""API keys: kept as a hash, found by the whole key, gone when revoked or expired."""
+
 from sqlalchemy import select, update
 
 from engine.roles import Role

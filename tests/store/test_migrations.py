@@ -1,3 +1,5 @@
+"""Migrations lead to the tables, once, whoever comes first."""
+
 import asyncio
 import sys
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Accepting runs, listing them, and what the sweeper asks for."""
+
 import secrets
 
 from sqlalchemy import update

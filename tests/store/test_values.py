@@ -1,3 +1,5 @@
+"""JSON as it is kept, ids, and roles."""
+
 import re
 import time
 

@@ -1,4 +1,8 @@
+"""Waiting for a commit, whichever process makes it."""
+
 import asyncio
+
+import pytest
 
 from engine.lifecycle import EventType
 from store import events
@@ -7,6 +11,11 @@ from store.events import NewEvent
 from tests.store.world import World, other_process
 
 STARTED = NewEvent(EventType.RUN_STARTED)
+
+
+@pytest.fixture
+def database(own_database: Database) -> Database:
+    return own_database
 
 
 async def test_it_wakes_when_another_process_commits(

@@ -1,3 +1,5 @@
+"""Workflows, their versions and their pages."""
+
 import pytest
 from sqlalchemy import update
 
