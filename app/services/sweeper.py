@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from app.services.dispatch import Dispatch, NotStarted
 from engine.errors import SignalboxError, Unavailable
-from store import clock, executions, idempotency, leases, runs
+from store import clock, executions, idempotency, leases, places, runs
 from store.database import Database, Tx
 from store.runs import RunRow
 
@@ -84,6 +84,7 @@ class Sweeper:
             self._dispatch.start,
         )
         await self._each(await self._database.read(self._intents), self._dispatch.carry_out)
+        await self._database.write(partial(places.hand_on_all, limit=self._places))
         await self._admit(await self._database.read(partial(executions.admitted, limit=_BATCH)))
         await self._each(await self._open(now - OPEN_FOR), self._compare)
         await self._database.write(
