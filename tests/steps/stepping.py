@@ -1,0 +1,47 @@
+"""Calling a step type's `run` as the wrapper calls it: a valid configuration and a context."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from activities.base import Clients, StepContext
+from activities.clients.egress import Egress
+from activities.clients.http import HttpDoor
+from activities.clients.shell import Shell
+from activities.registry import step_types
+from engine.outcomes import Outcome
+
+KEY = "ab/step/-/1"
+
+
+@dataclass
+class Bench:
+    """Runs steps with real clients."""
+
+    clients: Clients
+    context: dict[str, Any] = field(default_factory=dict)
+
+    async def run(self, name: str, config: dict[str, Any], **context: Any) -> Outcome:
+        """What a step of that type answers."""
+        step = step_types()[name]
+        defaults: dict[str, Any] = {
+            "key": KEY,
+            "step": "step",
+            "attempt": 1,
+            "timeout": 30.0,
+            "now": 1_000.0,
+            "began": 1_000.0,
+            "scope": {},
+        }
+        return await step.run(
+            step.config.model_validate(config),
+            StepContext(clients=self.clients, **defaults | context),
+        )
+
+
+@asynccontextmanager
+async def bench(egress: str = "127.0.0.0/8") -> AsyncIterator[Bench]:
+    """A bench whose steps may reach these addresses."""
+    async with HttpDoor(Egress.parse(egress)) as http:
+        yield Bench(Clients(http=http, shell=Shell("auto")))
