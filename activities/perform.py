@@ -7,6 +7,7 @@ A failure of the step itself is never retried by Temporal: the interpreter decid
     ApplicationError types of ours
     ├── MoveToOrdinary   the local activity takes long; its request goes on
     ├── RunClosed        the run is over, or being cancelled: nothing was done
+    ├── Pausing          the run is being paused: nothing was done, and a resume asks again
     ├── StoreUnavailable the database does not answer
     ├── NotYet           a condition does not hold; asked again after its interval
     └── (a step's code)  the step failed; details: `{"retryable": bool}`
@@ -30,7 +31,7 @@ from activities.flights import Flight, Flights
 from activities.scopes import Scopes
 from engine.call import StepCall
 from engine.errors import StepError, Unavailable
-from engine.facts import OUTCOME_UNKNOWN
+from engine.facts import OUTCOME_UNKNOWN, PAUSING
 from engine.lifecycle import Intent, RunStatus, StepStatus
 from engine.outcomes import Answer, Await, Outcome
 from store import steps, workers
@@ -41,6 +42,10 @@ from store.steps import RunFacts, StepRow
 HAND_OVER = 1.5
 #: Seconds after which a worker that was not seen counts as gone.
 _GONE = 10.0
+
+
+class PausingError(Exception):
+    """The run is being paused, and the step has not begun."""
 
 
 class Performer:
@@ -103,6 +108,10 @@ class Performer:
         except RunClosedError:
             raise ApplicationError(
                 "The run is over.", type="RunClosed", non_retryable=True
+            ) from None
+        except PausingError:
+            raise ApplicationError(
+                "The run is being paused.", type=PAUSING, non_retryable=True
             ) from None
         except Unavailable as error:
             raise ApplicationError(error.message, type="StoreUnavailable") from None
@@ -209,6 +218,9 @@ class Performer:
         facts, rows = await self._database.read(read)
         if facts is None or _closed(call, facts):
             raise RunClosedError
+        if facts.intent == Intent.PAUSE and not _begun(rows.get(call.step), call):
+            # The signal may be late: it waits for the workflow task that local activities hold.
+            raise PausingError
         scope = await self._scopes.build(call, facts, prepared, rows)
         return prepared, rows.get(call.step), scope
 
@@ -218,6 +230,15 @@ def _answers(own: StepRow, call: StepCall) -> bool:
     if own.generation != call.generation or own.outcome is None:
         return False
     return not (call.poll and isinstance(own.outcome, Await))
+
+
+def _begun(own: StepRow | None, call: StepCall) -> bool:
+    """Whether the step is under way or over, so that a pause comes too late for it."""
+    if call.poll:
+        return True
+    if own is None or own.generation != call.generation:
+        return False
+    return own.outcome is not None or own.status is StepStatus.RUNNING
 
 
 def _closed(call: StepCall, facts: RunFacts | None) -> bool:

@@ -13,6 +13,9 @@ from engine.outcomes import Each
 #: The code of a failure of `effect: once` that may have taken effect: an operator has to look.
 OUTCOME_UNKNOWN = "outcome_unknown"
 
+#: The code of the answer of a step that did not begin because its run is being paused.
+PAUSING = "Pausing"
+
 
 class Failure(BaseModel):
     """Why a step failed. Source: `StepError`; the message is bounded by the wrapper."""

@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
         RunRef,
     )
     from engine.call import StepCall
-    from engine.facts import Facts, Failure, StepFact
+    from engine.facts import PAUSING, Facts, Failure, StepFact
     from engine.lifecycle import RunStatus, StepStatus
     from engine.moves import (
         Abandoned,
@@ -160,6 +160,10 @@ class RunWorkflow:
                 settle(fact, answer.root)
             elif answer.code == "RunClosed":
                 self._closed = True
+            elif answer.code == PAUSING:
+                self._facts.pausing = True
+                # A retry stays due; what was never begun is as if it had not been asked for.
+                fact.status = StepStatus.WAITING if fact.failures else StepStatus.PENDING
             else:
                 fail(step, fact, answer, now)
                 if isinstance(answer, dispatch.Unrecorded):

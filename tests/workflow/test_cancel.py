@@ -29,7 +29,9 @@ async def is_cancelled(house: House, run_id: str) -> None:
         return (await handle.describe()).status is not WorkflowExecutionStatus.RUNNING
 
     await until(closed, "Temporal still runs it")
-    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    # A step may have seen the intent before Temporal's cancel came: then the execution just ends.
+    ends = (WorkflowExecutionStatus.CANCELED, WorkflowExecutionStatus.COMPLETED)
+    assert (await handle.describe()).status in ends
     assert len(await house.events(run_id)) == len(types)
 
 

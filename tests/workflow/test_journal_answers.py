@@ -139,6 +139,20 @@ async def test_a_run_that_is_being_cancelled_starts_nothing(
     assert receiver.count("/") == 0
 
 
+async def test_a_run_that_is_being_paused_starts_nothing_and_finishes_what_it_began(
+    bench: Bench, receiver: Receiver
+) -> None:
+    await bench.begin(get(receiver, "done"), get(receiver, "begun"), get(receiver, "new"))
+    await bench.call("done")
+    begun = bench.asked("begun")
+    await bench.house.database.write(lambda tx: journal.begin(tx, begun, "a-lost-worker", 1))
+    await bench.house.database.write(lambda tx: executions.pause(tx, bench.house.org, bench.run))
+    assert await bench.code("new") == "Pausing"
+    assert await bench.call("done") == "done"
+    assert await bench.call("begun") == "done"
+    assert [delivery.path for delivery in receiver.deliveries] == ["/done", "/begun"]
+
+
 async def test_a_run_that_ends_while_the_step_is_busy_keeps_its_end(
     bench: Bench, receiver: Receiver
 ) -> None:

@@ -66,10 +66,10 @@ def everything(receiver: Receiver) -> list[Step]:
     inner = {"id": "cell", "type": "http_request", "config": {"url": receiver.url("/{{ item }}")}}
     return [
         *chain(receiver, 12),
-        step("wait", "timer", duration=2),
+        step("wait", "timer", duration=1.5),
         step("wait", "poll", condition="steps.timer.status == 'completed'", poll_interval=0.3),
-        get(receiver, "again", "/flaky/2/x", retry={"delay": 0.7}),
-        get(receiver, "slow", "/slow/2.2/x"),
+        get(receiver, "again", "/flaky/2/x", retry={"delay": 0.5}),
+        get(receiver, "slow", "/slow/1.7/x"),
         step("condition", "ask", "s3", expression="true", then=["yes"], **{"else": ["no"]}),
         get(receiver, "yes"),
         get(receiver, "no"),
@@ -130,16 +130,16 @@ async def test_a_run_in_parts_is_paused_resumed_and_cancelled(
     house: House, receiver: Receiver
 ) -> None:
     slow = {"config": {"url": receiver.url("/slow/0.1/{{ run.execution }}")}}
-    run_id = await house.start(flow(*(step | slow for step in chain(receiver, 60))))
-    await until(lambda: receiver.count("/slow/0.1/1") == 20, "it does not get far")
+    run_id = await house.start(flow(*(step | slow for step in chain(receiver, 30))))
+    await until(lambda: receiver.count("/slow/0.1/1") == 12, "it does not get far")
     await house.pause(run_id)
     assert (await house.until(run_id)).status is RunStatus.PAUSED
     await house.resume(run_id)
-    await until(lambda: receiver.count("/slow/0.1/2") == 20, "it does not get far")
+    await until(lambda: receiver.count("/slow/0.1/2") == 12, "it does not get far")
     await house.cancel(run_id)
     assert (await house.until(run_id)).status is RunStatus.CANCELLED
     assert set(receiver.keys().values()) == {1}
-    assert receiver.count("/") < 60
+    assert receiver.count("/") < 30
 
 
 @pytest.mark.usefixtures("short")

@@ -1,6 +1,7 @@
 """Pausing between steps, going on from there, and waits that do not notice."""
 
 from engine.lifecycle import RunStatus, StepStatus
+from store import executions
 from tests.house import House
 from tests.receiver import Receiver
 from tests.workflow.definitions import chain, flow, get, step
@@ -10,7 +11,7 @@ from tests.workflow.patience import until
 async def test_a_pause_lets_the_step_finish_and_starts_no_other(
     house: House, receiver: Receiver
 ) -> None:
-    run_id = await house.start(flow(get(receiver, "a", "/slow/2.5/a"), get(receiver, "b", "", "a")))
+    run_id = await house.start(flow(get(receiver, "a", "/slow/1/a"), get(receiver, "b", "", "a")))
     await until(lambda: receiver.count("/slow") == 1, "no request")
     await house.pause(run_id)
     row = await house.until(run_id)
@@ -30,6 +31,27 @@ async def test_a_pause_lets_the_step_finish_and_starts_no_other(
         "run_started",
         "run_completed",
     ]
+
+
+async def test_a_retry_and_a_loop_are_paused_before_they_go_on(
+    house: House, receiver: Receiver
+) -> None:
+    """The pause is in the row alone: each step asks before it begins."""
+    body = {"id": "item", "type": "http_request", "config": {"url": receiver.url("/slow/0.2/x")}}
+    run_id = await house.start(
+        flow(
+            step("loop", "each", items=[*range(10)], concurrency=2, steps=[body]),
+            get(receiver, "again", "/flaky/1/y", retry={"delay": 0.6}),
+        )
+    )
+    await until(lambda: receiver.count("/slow") >= 2, "nothing happens")
+    await house.database.write(lambda tx: executions.pause(tx, house.org, run_id))
+    assert (await house.until(run_id)).status is RunStatus.PAUSED
+    assert receiver.count("/slow") < 10
+    await house.resume(run_id)
+    assert (await house.until(run_id)).status is RunStatus.COMPLETED
+    assert list(receiver.keys("/slow").values()) == [1] * 10
+    assert list(receiver.keys("/flaky").values()) == [2]
 
 
 async def test_a_run_that_is_paused_again_and_again_repeats_nothing(
@@ -53,9 +75,9 @@ async def test_a_run_that_is_paused_again_and_again_repeats_nothing(
 async def test_a_wait_keeps_its_time_across_a_pause(house: House, receiver: Receiver) -> None:
     run_id = await house.start(
         flow(
-            step("wait", "hold", duration=4),
+            step("wait", "hold", duration=3),
             step("wait", "poll", condition="steps.other.status == 'completed'", poll_interval=0.3),
-            get(receiver, "other", "/slow/2/other"),
+            get(receiver, "other", "/slow/1.8/other"),
             get(receiver, "after", "", "hold", "poll"),
         )
     )

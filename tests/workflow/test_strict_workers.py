@@ -21,11 +21,9 @@ from tests.workflow.test_cases import CASES
 PLAYED = [
     "order/diamond",
     "order/condition_true",
-    "failures/catch_and_fallback",
     "failures/a_wait_is_given_up",
     "retries/fixed",
     "loops/nested",
-    "loops/condition_and_wait_inside",
     "waits/condition_of_a_step_beside_it",
 ]
 

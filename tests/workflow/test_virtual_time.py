@@ -89,3 +89,13 @@ async def test_the_shorter_of_two_waits_is_over_first(leaping: House, receiver: 
     assert [d.path for d in receiver.deliveries] == ["/first", "/second"]
     assert {row.status for row in (await leaping.steps(run.id)).values()} == {StepStatus.COMPLETED}
     assert 9 * DAY <= await elapsed(leaping, run.temporal_id) < 9 * DAY + 600
+
+
+async def test_a_condition_is_asked_for_a_day(leaping: House) -> None:
+    """Temporal repeats the question by its own clock, and the step gives up by it."""
+    hour = 3_600
+    run = await leaping.finish(
+        flow(step("wait", "poll", condition="false", poll_interval=hour, timeout=10 * hour))
+    )
+    assert (run.error or {})["code"] == "wait_timeout"
+    assert run.status is RunStatus.FAILED
