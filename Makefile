@@ -45,7 +45,7 @@ test-slow: $(STAMP) ## Run the tests that take minutes
 	$(PYTEST) -m slow || [ $$? -eq 5 ]  # 5: there are none yet
 
 chaos: $(STAMP) ## Kill processes at scale and see that nothing is lost
-	$(PYTEST) -m chaos
+	$(PYTEST) -m chaos -rP
 
 bench: $(STAMP) ## Measure
 	$(PYTEST) -m benchmark -s

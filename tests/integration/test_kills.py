@@ -62,6 +62,8 @@ async def survive(
     assert len(set(runs)) == count
     await site.completed(workflow, count, patience=60 + count * 2)
     assert set(await site.statuses(workflow)) == set(runs)
+    deliveries = len(receiver.deliveries)
+    print(f"{victims}: {count} runs, {kills} kills, {deliveries - 3 * count} repeated deliveries")
     for name in ("local", "ordinary", "moved"):
         wanted = {f"{run.removeprefix('run_')}/{name}/-/1" for run in runs}
         assert set(receiver.keys(f"/slow/{receiver_path(name)}")) == wanted
