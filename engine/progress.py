@@ -16,7 +16,7 @@ The rules (contracts C-q11, DESIGN §8):
   again repeats its effects.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.facts import Facts, Failure, LoopFact, Scope, StepFact
@@ -264,21 +264,3 @@ def _open_items(loop: LoopFact) -> bool:
         loop.next += 1
         opened = True
     return opened
-
-
-def in_flight(plan: Plan, facts: Facts) -> Iterator[tuple[PlannedStep, Iteration, StepFact]]:
-    """Every step that is marked as running, wherever it is nested."""
-    yield from _in_flight(plan.steps, facts.steps, ())
-
-
-def _in_flight(
-    steps: Sequence[PlannedStep], scope: Scope, iteration: Iteration
-) -> Iterator[tuple[PlannedStep, Iteration, StepFact]]:
-    for step in steps:
-        fact = scope.get(step.id)
-        if fact is None:
-            continue
-        if fact.status is StepStatus.RUNNING:
-            yield step, iteration, fact
-        for index, inner in fact.loop.items.items() if fact.loop else ():
-            yield from _in_flight(step.body, inner, (*iteration, index))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SIGKILL = 9  # `signal` costs more to import than everything else here
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+#: Where a script finds its interpreter's directory, when the path to it is not its to walk.
+INTERPRETER_FD = 200
 
 _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
     from activities.clients.sandbox_order import Order, Report
 
-INTERPRETER_FD = 200
-"""Where the script finds its interpreter's directory, when the path to it is not its to walk."""
-
 _REPORT_FD = 201
 _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib"),
@@ -127,9 +124,9 @@ def _become_script(order: Order, launcher: int, told: int) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if order["prefix"]:
             prefix = os.open(order["prefix"], os.O_PATH | os.O_DIRECTORY)
-            os.dup2(prefix, INTERPRETER_FD)
+            os.dup2(prefix, confinement.INTERPRETER_FD)
         told = os.dup2(told, _REPORT_FD, inheritable=False)
-        os.closerange(3, INTERPRETER_FD if order["prefix"] else _REPORT_FD)
+        os.closerange(3, confinement.INTERPRETER_FD if order["prefix"] else _REPORT_FD)
         os.closerange(_REPORT_FD + 1, 1 << 20)
         os.chdir(order["work"])
         confinement.die_first()

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NotRequired, TypedDict
 
-from activities.clients.sandbox import INTERPRETER_FD
+from activities.clients.confinement import INTERPRETER_FD
 from engine.errors import StepError
 
 Language = Literal["shell", "python"]

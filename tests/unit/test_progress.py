@@ -4,7 +4,6 @@ from engine.facts import Failure
 from engine.lifecycle import StepStatus
 from engine.moves import Verdict
 from engine.outcomes import Await, Branch, Done, Each, Skip, Sleep
-from engine.progress import in_flight
 from engine.settle import fail, settle
 from tests.unit.driven import Run
 from tests.unit.language import condition, http, loop, wait
@@ -320,15 +319,3 @@ def test_a_catch_step_is_not_lost_by_draining_or_pausing() -> None:
         assert run.verdict is (Verdict.PAUSED if run.facts.pausing else None)
         run.facts.pausing = False
         assert run.go() == ["start c"]
-
-
-# --- what is in flight --------------------------------------------------------------------------
-
-
-def test_in_flight_finds_what_runs_wherever_it_is() -> None:
-    run = Run(http("a"), loop("l", http("b"), http("c", "b")))
-    run.go()
-    run.done("l", Each(count=2, concurrency=2))
-    run.done("b@1")
-    found = [(step.id, iteration) for step, iteration, _ in in_flight(run.plan, run.facts)]
-    assert found == [("a", ()), ("b", (0,)), ("c", (1,))]
