@@ -194,3 +194,22 @@ async def test_a_run_that_is_cancelled_meanwhile_is_passed_over(
     assert handed == [(last.id, 1)]
     found = await database.read(lambda tx: [seen(tx, cancelled.id), seen(tx, last.id)])
     assert [(run.status, run.admitted) for run in found] == [("cancelled", False), ("queued", True)]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_a_run_that_is_given_its_place_meanwhile_begins_when_it_is_told(
+    database: Database, url: str, world: World
+) -> None:
+    run = await database.write(world.run)
+    second = Database(url)
+    given, opening = await overlap(
+        database,
+        lambda tx: executions.hand_on(tx, world.org, 2),
+        second,
+        lambda tx: begin(tx, run.id, limit=2),
+    )
+    await second.close()
+    assert given == [(run.id, 1)]
+    assert isinstance(opening, executions.Opening)
+    assert opening.state == "queued"
+    assert (await database.write(lambda tx: begin(tx, run.id, limit=2))).state == "admitted"

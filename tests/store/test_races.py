@@ -38,6 +38,7 @@ ACTS: dict[str, Act] = {
     "pause": lambda tx, run: executions.pause(tx, run.org_id, run.id),
     "resume": lambda tx, run: executions.resume(tx, run.org_id, run.id, None, catalog()),
 }
+ENDS = {"complete", "fail", "stop", "lose"}
 #: What may be under way in each state, and what then ends it.
 STATES: dict[str, list[str]] = {
     "queued": ["open", "hand_on", "fail", "lose", "cancel", "pause"],
@@ -111,6 +112,7 @@ async def meet(one: Database, other: Database, state: str, first: str, second: s
         "runs without a place": after.status is RunStatus.RUNNING and not after.admitted,
         "shares a place": after.admitted and next_one.admitted,
         "wastes a place": state in ("admitted", "running") and not live and not next_one.admitted,
+        "was not ended": live and after.n == 1 and not ENDS.isdisjoint(asked),
         "was not cancelled": isinstance(asked.get("cancel"), RunRow)
         and first != "resume"
         and second != "resume"
