@@ -85,7 +85,8 @@ def resume(
     """Build the facts of the next execution from what the last one recorded.
 
     Without `from_step` what is complete keeps its result and everything else runs. With it, that
-    step and all downstream of it run again, in a new generation where they had completed.
+    step and all downstream of it run again, in a new generation where they had completed; a loop
+    always in a new one.
 
     Raises:
         Invalid: there is no such step in the outermost scope.
@@ -98,6 +99,7 @@ def resume(
     if from_step is not None:
         _require_results(by_id[from_step], plan, recorded)
     again = _again(plan, recorded, from_step)
+    asked_for = _downstream(plan, from_step) if from_step is not None else set()
     facts = Facts()
     reset: dict[str, int] = {}
     for step in plan.steps:
@@ -105,7 +107,9 @@ def resume(
         if past is None:
             continue
         if step.id in again:
-            generation = past.generation + (past.status is StepStatus.COMPLETED)
+            # A loop's items may be others now, and those that completed must not answer for them.
+            afresh = bool(step.body) and step.id in asked_for
+            generation = past.generation + (past.status is StepStatus.COMPLETED or afresh)
             reset[step.id] = generation
             facts.steps[step.id] = StepFact(generation=generation)
             continue
@@ -130,6 +134,21 @@ def _require_results(step: PlannedStep, plan: Plan, recorded: Mapping[str, Recor
             f"Step '{step.id}' cannot be resumed from: it depends on "
             f"{', '.join(repr(other) for other in missing)}, which has no result."
         )
+
+
+def _downstream(plan: Plan, from_step: str) -> set[str]:
+    """The step and everything that awaits it or rescues it, directly or not."""
+    found = {from_step}
+    while True:
+        more = {
+            step.id
+            for step in plan.steps
+            if found.intersection(step.awaits)
+            or any(step.id in other.targets for other in plan.steps if other.id in found)
+        }
+        if more <= found:
+            return found
+        found |= more
 
 
 def _again(plan: Plan, recorded: Mapping[str, Recorded], from_step: str | None) -> set[str]:

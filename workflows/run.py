@@ -14,6 +14,7 @@ Source: DESIGN §3; decision 0003 for the pause.
 """
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 from temporalio import workflow
@@ -53,6 +54,8 @@ with workflow.unsafe.imports_passed_through():
 
 #: Events after which nothing new starts until the execution can carry its facts over.
 LONG = 2_000
+#: Time after which a queued run asks for a place again, should nobody have told it.
+ASK_AGAIN = timedelta(hours=1)
 
 Key = tuple[str, Iteration]
 _ENDS = {
@@ -117,7 +120,8 @@ class RunWorkflow:
                 opened.facts.pausing |= self._facts.pausing
                 self._plan, self._facts = opened.plan, opened.facts
                 return True
-            await workflow.wait_condition(lambda: self._facts.admitted)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await workflow.wait_condition(lambda: self._facts.admitted, timeout=ASK_AGAIN)
             self._facts.admitted = False
 
     async def _interpret(self) -> None:

@@ -17,7 +17,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from engine.errors import Unavailable
-from engine.lifecycle import Intent
+from engine.lifecycle import Intent, RunStatus
 from store import runs
 from store.database import Database, Tx
 from store.runs import RunRow
@@ -94,6 +94,9 @@ class Dispatch:
             Unavailable: Temporal does not answer.
         """
         handle = self._handle(run.id, run.n)
+        if run.intent is None and run.status in (RunStatus.CANCELLED, RunStatus.PAUSED):
+            # It was only waiting for a place: the execution is not needed any more.
+            await _reach(handle.cancel(rpc_timeout=_RPC_TIMEOUT))
         match run.intent:
             case Intent.CANCEL:
                 await _reach(handle.cancel(rpc_timeout=_RPC_TIMEOUT))
@@ -136,7 +139,8 @@ class Dispatch:
             started, self._started = self._started, []
 
             def work(tx: Tx, started: list[tuple[str, int]] = started) -> None:
-                for run_id, n in started:
+                # In one order everywhere, or two processes could wait for each other's rows.
+                for run_id, n in sorted(started):
                     runs.dispatched(tx, run_id, n)
 
             with suppress(Unavailable):

@@ -225,3 +225,14 @@ def test_facts_in_the_middle_of_everything_survive_json() -> None:
     }
     facts = Facts(steps=scope, pausing=True)
     assert Facts.model_validate_json(facts.model_dump_json(exclude_defaults=True)) == facts
+
+
+def test_a_loop_downstream_of_the_step_runs_in_a_new_generation() -> None:
+    """Its items may be others now: what completed for the old ones must not answer for them."""
+    recorded = {
+        "list": DONE,
+        "l": Recorded(StepStatus.FAILED, failure=Failure(code="bad", message="bad")),
+    }
+    made = plan(http("list"), loop("l", http("inner"), depends_on=["list"]))
+    assert resume(made, recorded, "list").reset == {"list": 2, "l": 2}
+    assert resume(made, recorded).reset == {"l": 1}

