@@ -198,16 +198,26 @@ def undispatched(tx: Tx, before: int, limit: int) -> list[RunRow]:
     )
 
 
-def open_runs(tx: Tx, updated_before: int, limit: int) -> list[RunRow]:
-    """Queued and running runs that have not changed since, longest unchanged first."""
-    return _oldest(
-        tx,
-        select(runs).where(
+def open_runs(tx: Tx, updated_before: int, after: str, limit: int) -> list[RunRow]:
+    """Queued and running runs that have not changed since, by id.
+
+    Args:
+        tx: The transaction.
+        updated_before: Microseconds UTC.
+        after: Only runs whose id is greater; empty for the first.
+        limit: How many to answer at most.
+    """
+    rows = tx.execute(
+        select(runs)
+        .where(
             runs.c.status.in_([RunStatus.QUEUED, RunStatus.RUNNING]),
             runs.c.updated_at < updated_before,
-        ),
-        limit,
+            runs.c.id > after,
+        )
+        .order_by(runs.c.id)
+        .limit(limit)
     )
+    return [_row(row) for row in rows]
 
 
 def with_intent(tx: Tx, limit: int) -> list[RunRow]:

@@ -34,8 +34,7 @@ REMEMBERED_FOR = 24 * 3_600_000_000
 #: Things of one kind done in a pass, and at the same time.
 _BATCH = 200
 _AT_ONCE = 20
-#: Open runs, and how many of them a pass compares with Temporal: some ms of its processor each.
-_OPEN = 1_000
+#: Open runs that a pass compares with Temporal: some ms of its processor each.
 _COMPARED = 40
 _PURGED = 500
 
@@ -103,13 +102,10 @@ class Sweeper:
 
     async def _open(self, before: int) -> list[RunRow]:
         """The next of the open runs, in a circle: one that only waits must not hide the others."""
-        found = await self._database.read(
-            partial(runs.open_runs, updated_before=before, limit=_OPEN)
+        batch = await self._database.read(
+            partial(runs.open_runs, updated_before=before, after=self._looked_at, limit=_COMPARED)
         )
-        found.sort(key=lambda run: run.id)
-        ahead = [run for run in found if run.id > self._looked_at]
-        batch = (ahead or found)[:_COMPARED]
-        self._looked_at = batch[-1].id if batch else ""
+        self._looked_at = batch[-1].id if len(batch) == _COMPARED else ""
         return batch
 
     async def _compare(self, run: RunRow) -> None:

@@ -148,14 +148,16 @@ async def test_what_the_sweeper_asks_for(database: Database, world: World) -> No
         "undispatched": lambda tx: runs.undispatched(tx, 1000, 9),
         "one": lambda tx: runs.undispatched(tx, 1000, 1),
         "earlier": lambda tx: runs.undispatched(tx, 30, 9),
-        "open": lambda tx: runs.open_runs(tx, 1000, 9),
+        "open": lambda tx: runs.open_runs(tx, 1000, "", 9),
+        "next": lambda tx: runs.open_runs(tx, 1000, made["older"], 1),
         "intent": lambda tx: runs.with_intent(tx, 9),
     }
     expected = {
         "undispatched": ["older", "lost"],
         "one": ["older"],
         "earlier": ["older"],
-        "open": ["dispatched", "older", "lost", "running"],
+        "open": ["lost", "older", "dispatched", "running"],
+        "next": ["dispatched"],
         "intent": ["running", "paused"],
     }
     for question, ask in asked.items():
