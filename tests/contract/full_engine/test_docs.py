@@ -1,5 +1,6 @@
 """The reference pages say what the code does."""
 
+import json
 import re
 from pathlib import Path
 
@@ -69,3 +70,9 @@ def test_literal_segments_win_over_ids(app: FastAPI) -> None:
     order = [path for _, path in routes(app)]
     literal = [path for path in order if not path.startswith("/api/workflows/{")]
     assert order[: len(literal)] == literal
+
+
+async def test_the_kept_openapi_document_is_that_of_the_code(api: httpx2.AsyncClient) -> None:
+    """`make openapi` writes it anew."""
+    kept = json.loads((DOCS / "openapi.json").read_text())
+    assert kept == (await api.get("/openapi.json")).json()
