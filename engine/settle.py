@@ -108,7 +108,8 @@ def resume(
             continue
         if step.id in again:
             # A loop's items may be others now, and those that completed must not answer for them.
-            afresh = bool(step.body) and step.id in asked_for
+            began = past.status is not StepStatus.SKIPPED
+            afresh = bool(step.body) and step.id in asked_for and began
             generation = past.generation + (past.status is StepStatus.COMPLETED or afresh)
             reset[step.id] = generation
             facts.steps[step.id] = StepFact(generation=generation)

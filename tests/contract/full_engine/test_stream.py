@@ -156,9 +156,11 @@ async def test_a_key_has_so_many_streams_and_no_more(
     run_id = await create_and_run(live, QUIET)
     url = f"/api/workflows/runs/{run_id}/stream"
     async with live.stream("GET", url) as first, live.stream("GET", url) as second:
-        for opened in (first, second):
+        # Kept: an iterator that is dropped closes its stream.
+        lines = [opened.aiter_lines() for opened in (first, second)]
+        for opened, line in zip((first, second), lines, strict=True):
             assert opened.status_code == 200
-            await anext(opened.aiter_lines())
+            await anext(line)
         third = await live.get(url)
         assert third.status_code == 429
         assert third.json()["error"] == "too_many_streams"
