@@ -3,6 +3,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RUNS := $(VENV)/.runs
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
@@ -14,7 +16,7 @@ help: ## List the commands
 install: $(STAMP) ## Make the virtual environment and install what is pinned
 
 # An interpreter may be a stub that does not run, so each one is asked for its version.
-$(STAMP): pyproject.toml constraints.txt
+$(BIN)/python:
 	@for name in python3.13 python3.12 python3.11 python3; do \
 		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
 			python=$$name; break; \
@@ -23,16 +25,21 @@ $(STAMP): pyproject.toml constraints.txt
 	if [ -z "$$python" ]; then \
 		echo "signalbox: Python 3.11 or newer is needed, and none was found" >&2; exit 1; \
 	fi; \
-	if [ ! -x $(BIN)/python ]; then \
-		echo "making $(VENV) with $$python"; $$python -m venv $(VENV); \
-	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	echo "making $(VENV) with $$python"; $$python -m venv $(VENV)
+
+# What the service needs, and nothing that only its developers do.
+$(RUNS): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
 	@touch $@
 
-run: $(STAMP) ## Run everything here: Temporal, worker and API; one Ctrl-C stops it
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $@ $(RUNS)
+
+run: $(RUNS) ## Run everything here: Temporal, worker and API; one Ctrl-C stops it
 	@$(BIN)/signalbox up --stop-with-parent
 
-demo: $(STAMP) ## Show a run that survives the kill of its worker
+demo: $(RUNS) ## Show a run that survives the kill of its worker
 	@$(BIN)/signalbox demo
 
 test: $(STAMP) ## Run the tests

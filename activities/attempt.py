@@ -109,7 +109,7 @@ class Attempt:
         """Do what the step does, inside its time."""
         step = self._prepared.step
         try:
-            if step.when is not None and evaluate(step.when, scope) is not True:
+            if step.when is not None and not _holds(step.id, evaluate(step.when, scope)):
                 return Skip(reason="Its `when` is not true.")
             config = self._configure(scope)
         except ExpressionError as error:
@@ -160,8 +160,9 @@ class Attempt:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "config"
+            complaint = first["msg"].removeprefix("Value error, ")
             raise StepError(
-                "config_invalid", f"Step '{step.id}': {where}: {first['msg']}", retryable=False
+                "config_invalid", f"Step '{step.id}': {where}: {complaint}", retryable=False
             ) from None
 
     def _attempted(self, outcome: Outcome | None = None) -> journal.Attempted:
@@ -196,6 +197,14 @@ class Attempt:
             lambda tx: journal.fail(tx, call, failure, self._attempted()),
         )
         return error
+
+
+def _holds(step_id: str, value: JsonValue) -> bool:
+    if not isinstance(value, bool):
+        raise StepError(
+            "not_a_boolean", f"The `when` of step '{step_id}' is not a boolean.", retryable=False
+        )
+    return value
 
 
 def _micros(seconds: float) -> int:

@@ -7,9 +7,9 @@ raises `StepError`. It knows nothing of Temporal, SQL or settings.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from activities.clients.http import HttpDoor
 from activities.clients.shell import Shell
@@ -17,6 +17,19 @@ from engine.catalog import Lane, StepKind
 from engine.errors import StepError
 from engine.expressions import ExpressionError, evaluate
 from engine.outcomes import Outcome
+
+
+def _as_text(value: object) -> object:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+    return value
+
+
+#: Text, or a number or boolean that is written as text: what a template gives keeps its type.
+ScalarText = Annotated[str, BeforeValidator(_as_text)]
 
 
 class StepConfig(BaseModel):

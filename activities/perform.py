@@ -15,6 +15,7 @@ A failure of the step itself is never retried by Temporal: the interpreter decid
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
@@ -22,7 +23,7 @@ from functools import partial
 
 from pydantic import JsonValue
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.attempt import MESSAGE, Attempt, Desk, RunClosedError
 from activities.base import AnyStepType, Clients
@@ -46,6 +47,9 @@ _GONE = 10.0
 
 class PausingError(Exception):
     """The run is being paused, and the step has not begun."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Performer:
@@ -99,20 +103,13 @@ class Performer:
             flight = self._flights.join(call, lambda joined: self._carry_out(joined, step_type))
             outcome = await self._follow(call, flight, hand_over=step_type.lane != "decides")
         except StepError as error:
-            raise ApplicationError(
-                error.message[:MESSAGE],
-                {"retryable": error.retryable},
-                type=error.stable_code,
-                non_retryable=True,
-            ) from None
+            _log.info("step %s/%s failed: %s", call.run, call.step, error.stable_code)
+            details = {"retryable": error.retryable}
+            raise _quiet(error.message[:MESSAGE], error.stable_code, details) from None
         except RunClosedError:
-            raise ApplicationError(
-                "The run is over.", type="RunClosed", non_retryable=True
-            ) from None
+            raise _quiet("The run is over.", "RunClosed") from None
         except PausingError:
-            raise ApplicationError(
-                "The run is being paused.", type=PAUSING, non_retryable=True
-            ) from None
+            raise _quiet("The run is being paused.", PAUSING) from None
         except Unavailable as error:
             raise ApplicationError(error.message, type="StoreUnavailable") from None
         if call.poll and isinstance(outcome, Await):
@@ -120,6 +117,7 @@ class Performer:
                 "The condition does not hold yet.",
                 type="NotYet",
                 next_retry_delay=timedelta(seconds=outcome.interval),
+                category=ApplicationErrorCategory.BENIGN,
             )
         return Answer(outcome)
 
@@ -130,9 +128,7 @@ class Performer:
             if call.local and hand_over:
                 done, _ = await asyncio.wait({flight.task}, timeout=HAND_OVER)
                 if not done:
-                    raise ApplicationError(
-                        "The step takes long.", type="MoveToOrdinary", non_retryable=True
-                    )
+                    raise _quiet("The step takes long.", "MoveToOrdinary")
                 return flight.task.result()
             async with _heartbeats(on=not call.local):
                 return await asyncio.shield(flight.task)
@@ -247,6 +243,13 @@ def _closed(call: StepCall, facts: RunFacts | None) -> bool:
         or facts.n != call.n
         or facts.status is not RunStatus.RUNNING
         or facts.intent == Intent.CANCEL
+    )
+
+
+def _quiet(message: str, kind: str, *details: dict[str, bool]) -> ApplicationError:
+    """What the interpreter is told, and the SDK need not warn of."""
+    return ApplicationError(
+        message, *details, type=kind, non_retryable=True, category=ApplicationErrorCategory.BENIGN
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from activities.definitions import Prepared
 from engine.call import StepCall
+from engine.lifecycle import StepStatus
 from store import steps
 from store.database import Database, Tx
 from store.steps import RunFacts, StepRow
@@ -116,10 +117,17 @@ def load(tx: Tx, run_id: str, places: Iterable[tuple[str, str]]) -> dict[str, Js
 
 
 def see(row: StepRow | None, large: JsonValue = None) -> JsonValue:
-    """A step as expressions see it: `status`, and `output` (null until there is one)."""
+    """A step as expressions see it: `status`, `output` and `error`, each null until there is one.
+
+    `error` is `{"code", "message"}` of a step that has failed.
+    """
     if row is None:
-        return {"status": "pending", "output": None}
-    return {"status": str(row.status), "output": row.output if row.output_inline else large}
+        return {"status": "pending", "output": None, "error": None}
+    return {
+        "status": str(row.status),
+        "output": row.output if row.output_inline else large,
+        "error": row.error if row.status is StepStatus.FAILED else None,
+    }
 
 
 def describe(run_id: str, run: RunFacts) -> dict[str, JsonValue]:

@@ -118,23 +118,27 @@ def migrate() -> None:
 
 @cli.command()
 def validate(
-    file: Annotated[Path, typer.Argument(help="A definition as JSON; - reads standard input.")],
+    file: Annotated[Path, typer.Argument(help="A definition, JSON or YAML; - for standard input.")],
 ) -> None:
     """Check a workflow definition, and say everything that is wrong with it.
 
     Runs nothing and needs no database. Exits with 1 when the definition is not valid.
     """
-    import json
+    import yaml
 
     from activities.registry import catalog
     from engine.validation import check
 
     try:
-        raw = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text())
+        # JSON is YAML too.
+        raw = yaml.safe_load(sys.stdin.read() if str(file) == "-" else file.read_text())
     except OSError as error:
         raise Invalid(f"{file}: {(error.strerror or str(error)).lower()}") from error
-    except (ValueError, RecursionError) as error:
-        raise Invalid(f"{file} is not JSON: {error}") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise Invalid(f"{file} is neither JSON nor YAML: {error}") from error
+    if isinstance(raw, dict) and isinstance(raw.get("definition"), dict):
+        # As the API takes it, and as `examples/` keeps it.
+        raw = raw["definition"]
     problems = check(raw, catalog()).problems
     for problem in problems:
         typer.echo(f"{problem.path}: {problem.message}" if problem.path else problem.message)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from activities.clients.egress import Egress
 from app.data_dir import DataDir
 from app.settings import Settings
 from engine.errors import Conflict, Invalid
@@ -41,6 +42,11 @@ def settings() -> Settings:
         raise Invalid("; ".join(wrong)) from error
     if not found.database_url.startswith(_DATABASES):
         raise Invalid("DATABASE_URL: must begin with postgresql:// or sqlite:///")
+    try:
+        # The worker's own, looked at here so that a typing error is one line and not a crash.
+        Egress.parse(os.environ.get("SIGNALBOX_EGRESS_ALLOW", ""))
+    except ValueError as error:
+        raise Invalid(f"SIGNALBOX_EGRESS_ALLOW: {error}") from error
     return found
 
 

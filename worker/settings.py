@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from activities.clients.egress import Egress
 
 
 class Settings(BaseSettings):
@@ -44,6 +46,12 @@ class Settings(BaseSettings):
         alias="SIGNALBOX_SCRIPT_SANDBOX",
         description="`none` runs scripts unconfined: for trusted, single-tenant use only.",
     )
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _is_egress(cls, text: str) -> str:
+        Egress.parse(text)
+        return text
 
     @property
     def url(self) -> str:

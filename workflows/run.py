@@ -231,19 +231,16 @@ class RunWorkflow:
 
     async def _deliver(self, key: Key, move: Start | LoopOver) -> None:
         """Put the answer into the inbox; a cancelled step has none, whatever it still answers."""
-        try:
+        answer = None
+        with contextlib.suppress(asyncio.CancelledError, CancelledError):
             answer = await (self._perform(move) if isinstance(move, Start) else self._gather(move))
-        except (asyncio.CancelledError, CancelledError):
-            return
-        finally:
-            awaited = self._tasks.get(key) is asyncio.current_task()
-            if awaited:
-                del self._tasks[key]
-        if not awaited:
+        if self._tasks.get(key) is not asyncio.current_task():
             # A poll that was let go may end with "not yet" instead of as cancelled.
             return
-        self._inbox.append((move.step, move.iteration, move.fact, answer))
-        self._news = True
+        del self._tasks[key]
+        if answer is not None:
+            self._inbox.append((move.step, move.iteration, move.fact, answer))
+            self._news = True
 
     async def _perform(self, move: Start) -> Answer | Failure:
         step, fact = move.step, move.fact

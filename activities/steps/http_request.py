@@ -6,10 +6,11 @@ the definition sets one.
 
 import json
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue
 
-from activities.base import StepConfig, StepContext, StepType
+from activities.base import ScalarText, StepConfig, StepContext, StepType
 from activities.clients.http import HttpAnswer, HttpDoorError
 from engine.errors import StepError
 from engine.outcomes import Done
@@ -22,8 +23,8 @@ class Config(StepConfig):
 
     url: str = Field(description="http or https; private addresses are refused by default.")
     method: Method = "GET"
-    headers: dict[str, str] = Field(default={}, description="Sent as they are.")
-    params: dict[str, str | int | float | bool] = Field(default={}, description="Query parameters.")
+    headers: dict[str, ScalarText] = Field(default={}, description="Sent as they are.")
+    params: dict[str, ScalarText] = Field(default={}, description="Query parameters.")
     body: JsonValue = Field(default=None, description="Text is sent as it is, the rest as JSON.")
     timeout: float | None = Field(
         default=None, gt=0, le=3_600, description="Seconds in all; at most the step's own timeout."
@@ -50,7 +51,7 @@ async def run(config: Config, context: StepContext) -> Done:
     if config.fail_on_status and answer.status_code >= 400:
         raise StepError(
             "http_status",
-            f"The server answered {answer.status_code}.",
+            f"{config.method} {urlsplit(config.url).netloc} answered {answer.status_code}.",
             retryable=answer.status_code >= 500 or answer.status_code in (408, 425, 429),
         )
     return Done(output={"status_code": answer.status_code, "body": decode_body(answer)})

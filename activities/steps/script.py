@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from activities.base import StepConfig, StepContext, StepType
+from activities.base import ScalarText, StepConfig, StepContext, StepType
 from engine.errors import StepError
 from engine.outcomes import Done
 
@@ -17,8 +17,8 @@ class Config(StepConfig):
 
     language: Literal["shell", "python"]
     source: str = Field(min_length=1, max_length=256 * 1024, description="The text of the script.")
-    args: list[str] = Field(default=[], description="What `$1` or `sys.argv[1]` is, and so on.")
-    env: dict[str, str] = Field(
+    args: list[ScalarText] = Field(default=[], description="`$1` or `sys.argv[1]`, and so on.")
+    env: dict[str, ScalarText] = Field(
         default={}, description="Added to `PATH`, `HOME`, `TMPDIR`, `LANG`."
     )
 
@@ -33,7 +33,8 @@ async def run(config: Config, context: StepContext) -> Done:
         config.source,
         args=config.args,
         env={"SIGNALBOX_IDEMPOTENCY_KEY": context.key, **config.env},
-        timeout=context.timeout,
+        # The wrapper's own time-out comes first; this one is for what does not heed it.
+        timeout=context.timeout + 5,
     )
     if result.exit_code != 0:
         raise StepError(

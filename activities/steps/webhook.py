@@ -5,15 +5,19 @@ step's stable key, the same on every attempt, so that a receiver can drop duplic
 """
 
 import json
+import re
 from datetime import UTC, datetime
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 from standardwebhooks import Webhook
 
-from activities.base import StepConfig, StepContext, StepType
+from activities.base import ScalarText, StepConfig, StepContext, StepType
 from activities.clients.http import HttpDoorError
 from engine.errors import StepError
 from engine.outcomes import Done
+
+#: Standard Webhooks: 24 to 64 bytes.
+_SECRET = re.compile(r"whsec_(?:[A-Za-z0-9+/]{4}){8,22}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
 class Config(StepConfig):
@@ -21,11 +25,18 @@ class Config(StepConfig):
 
     url: str = Field(description="http or https; private addresses are refused by default.")
     method: str = Field(default="POST", pattern="^(POST|PUT|PATCH)$")
-    headers: dict[str, str] = Field(default={}, description="Sent besides the signed ones.")
+    headers: dict[str, ScalarText] = Field(default={}, description="Sent besides the signed ones.")
     payload: JsonValue = Field(default=None, description="Sent as JSON.")
     secret: str | None = Field(
         default=None, description="`whsec_` and base64; signs the message when given."
     )
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_secret(cls, secret: str | None) -> str | None:
+        if secret is not None and not _SECRET.fullmatch(secret):
+            raise ValueError("must be `whsec_` and 24 bytes or more in base64")
+        return secret
 
 
 async def run(config: Config, context: StepContext) -> Done:
@@ -40,7 +51,8 @@ async def run(config: Config, context: StepContext) -> Done:
         "webhook-timestamp": str(int(at.timestamp())),
     }
     if config.secret is not None:
-        headers["webhook-signature"] = sign(config.secret, context.key, at, content)
+        signed = Webhook(config.secret).sign(context.key, at, content)
+        headers["webhook-signature"] = signed
     try:
         answer = await context.clients.http.request(
             config.method,
@@ -58,20 +70,6 @@ async def run(config: Config, context: StepContext) -> Done:
             retryable=answer.status_code >= 500 or answer.status_code in (408, 425, 429),
         )
     return Done(output={"status_code": answer.status_code})
-
-
-def sign(secret: str, message_id: str, at: datetime, content: str) -> str:
-    """The `webhook-signature` of a message.
-
-    Raises:
-        StepError: the secret is not base64; the message does not repeat it.
-    """
-    try:
-        return Webhook(secret).sign(message_id, at, content)
-    except (ValueError, RuntimeError) as error:
-        raise StepError(
-            "bad_secret", "The webhook's secret is not `whsec_` and base64.", retryable=False
-        ) from error
 
 
 STEP = StepType(config=Config, run=run, lane="short")

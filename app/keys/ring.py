@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from app import deployment
 from app.settings import Settings
-from engine.errors import NotFound
+from engine.errors import Invalid, NotFound
 from engine.roles import Role
 from store import keys, organisations
 from store.database import Database, Tx
@@ -23,7 +23,12 @@ def create(settings: Settings, org: str, role: Role, name: str) -> tuple[KeyRow,
         org: the organisation's name; it is made when there is none.
         role: what the key may do.
         name: what the key is called in lists.
+
+    Raises:
+        Invalid: the organisation's name is blank.
     """
+    if not org.strip():
+        raise Invalid("the organisation needs a name")
     token = keys.new_token()
 
     def work(tx: Tx) -> KeyRow:

@@ -39,6 +39,8 @@ def _dangling(step: Sketch, everywhere: set[str]) -> Iterator[Problem]:
             yield step.problem(f" depends on '{shown(other)}' which {absent}", "depends_on")
     if step.text("on_error") == "fallback" and not step.raw.get("fallback_step"):
         yield step.problem(": on_error is 'fallback' without a fallback_step", "fallback_step")
+    if step.raw.get("fallback_step") and step.text("on_error") != "fallback":
+        yield step.problem(": fallback_step needs on_error 'fallback'", "on_error")
     for key in ("fallback_step", "catch_step"):
         other = step.text(key) or step.id
         absent = _absent(step, other, everywhere)

@@ -92,8 +92,8 @@ def _own_problems(step: Sketch, catalog: Catalog) -> Iterator[Problem]:
 
 def _unknown_type(name: str, catalog: Catalog) -> str:
     near = difflib.get_close_matches(name, catalog, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return f"unknown type '{shown(name)}'; {hint}Known types: {', '.join(sorted(catalog))}."
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return f"unknown type '{shown(name)}'; known types: {', '.join(sorted(catalog))}{hint}"
 
 
 def _config_problems(step: Sketch) -> Iterator[Problem]:

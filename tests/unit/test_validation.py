@@ -150,8 +150,8 @@ def test_one_step_by_itself(step: JsonValue, expected: str, path: str) -> None:
 def test_an_unknown_type_names_the_nearest_and_all() -> None:
     (message,) = messages({"id": "a", "type": "http_reqest"})
     assert message == (
-        "Step 'a': unknown type 'http_reqest'; did you mean 'http_request'? "
-        "Known types: condition, http_request, loop, wait."
+        "Step 'a': unknown type 'http_reqest'; known types: condition, http_request, loop, wait; "
+        "did you mean 'http_request'?"
     )
 
 

@@ -187,3 +187,9 @@ def test_the_output_may_look_at_every_step_and_at_no_other() -> None:
     assert messages(http("a"), output="{{ steps.x.output }}") == [
         "The workflow's output refers to 'steps.x' which doesn't exist"
     ]
+
+
+def test_a_fallback_step_needs_its_policy() -> None:
+    """Otherwise it would run like any other step, whether or not the first one failed."""
+    steps = [http("a", fallback_step="b"), http("b")]
+    assert messages(*steps) == ["Step 'a': fallback_step needs on_error 'fallback'"]

@@ -100,7 +100,7 @@ async def test_what_one_worker_leaves_another_finishes(
             )
             for local in (True, False)
         ]
-        await until(lambda: receiver.count("/slow") == 2, "no requests")
+        await until(lambda: receiver.count("/slow") >= 2, "no requests")
     assert receiver.answered == 0
     async with working("second"):
         for run_id in run_ids:

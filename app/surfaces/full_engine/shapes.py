@@ -11,13 +11,14 @@ from app.surfaces.full_engine.schemas import (
     RunFullOut,
     RunOut,
     StepRunOut,
+    StepState,
     VerbOut,
     WorkflowFullOut,
     WorkflowOut,
     iso,
     seconds_between,
 )
-from engine.lifecycle import DefinitionStatus, EventType, StepStatus
+from engine.lifecycle import DefinitionStatus, EventType, RunStatus, StepStatus
 from store.blobs import INLINE
 from store.events import EventRow
 from store.runs import RunRow
@@ -26,6 +27,11 @@ from store.workflows import WorkflowRow
 #: Bytes of outputs and of errors on one run page; what is over is read by its own address.
 _OUTPUTS = 512 * 1024
 _ERRORS = 128 * 1024
+#: Steps that have not begun when their run is over; contracts C-q7.
+_UNBEGUN: dict[RunStatus, StepState] = {
+    RunStatus.CANCELLED: "cancelled",
+    RunStatus.FAILED: "skipped",
+}
 #: Characters of an error that has no place on the page any more.
 _CUT = 120
 
@@ -102,7 +108,7 @@ def run_full_out(view: RunView) -> RunFullOut:
         **run_out(row),
         output=row.output if shown else None,
         output_url=None if shown else f"/api/workflows/runs/{run}/output",
-        step_runs=[_step_out(step, run, room, words) for step in view.steps],
+        step_runs=[_step_out(step, row, room, words) for step in view.steps],
     )
 
 
@@ -111,21 +117,28 @@ def _output_url(run: str, step_id: str, iteration: str) -> str:
     return f"/api/workflows/runs/{run}/steps/{step_id}/output{query}"
 
 
-def _step_out(step: StepView, run: str, room: _Room, words: _Room) -> StepRunOut:
+def _unbegun_out(step_id: str, run: RunRow) -> StepRunOut:
+    """A step that has not begun; once its run is over it will not, unless the run is resumed."""
+    status = _UNBEGUN.get(run.status, "pending")
+    over = RunErrorOut(reason=f"The run was over ({run.status}).")
+    return StepRunOut(
+        step_id=step_id,
+        status=status,
+        attempt=0,
+        output=None,
+        output_size=0,
+        output_url=None,
+        error=None if status == "pending" else over,
+        started_at=None,
+        completed_at=None,
+        duration_seconds=None,
+    )
+
+
+def _step_out(step: StepView, run: RunRow, room: _Room, words: _Room) -> StepRunOut:
     row = step.row
-    if row is None:
-        return StepRunOut(
-            step_id=step.step_id,
-            status="pending",
-            attempt=0,
-            output=None,
-            output_size=0,
-            output_url=None,
-            error=None,
-            started_at=None,
-            completed_at=None,
-            duration_seconds=None,
-        )
+    if row is None or row.status is StepStatus.PENDING:
+        return _unbegun_out(step.step_id, run)
     shown = row.output_inline and room.takes(row.output_size)
     page = StepRunOut(
         step_id=step.step_id,
@@ -133,7 +146,7 @@ def _step_out(step: StepView, run: str, room: _Room, words: _Room) -> StepRunOut
         attempt=row.attempt,
         output=row.output if shown else None,
         output_size=row.output_size,
-        output_url=None if shown else _output_url(run, step.step_id, ""),
+        output_url=None if shown else _output_url(run_id(run.id), step.step_id, ""),
         error=_error(row.error, words),
         started_at=_maybe(row.started_at),
         completed_at=_maybe(row.completed_at),
