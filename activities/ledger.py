@@ -68,6 +68,8 @@ class Ledger:
             lambda tx: executions.open_execution(tx, ref.run, ref.n, self._limit, self._catalog)
         )
         self._admit(opening.handed)
+        if opening.pinned is not None:
+            self._scopes.pin(ref.run, opening.pinned)
         return Opened(state=opening.state, plan=opening.plan, facts=opening.facts)
 
     @activity.defn(name="record")

@@ -50,6 +50,10 @@ class Scopes:
         self._inputs: Recent[str, JsonValue] = Recent(200)
         self._items: Recent[str, list[JsonValue]] = Recent(50)
 
+    def pin(self, run_id: str, version: tuple[str, int]) -> None:
+        """Remember what is known already, so that the first step need not ask."""
+        self._versions.put(run_id, version)
+
     async def version_of(self, run_id: str) -> tuple[str, int] | None:
         """The workflow and the version that a run is pinned to; None when it was deleted."""
         known = self._versions.get(run_id)

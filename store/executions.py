@@ -4,6 +4,7 @@ Whatever ends an execution frees its place and hands it on in the same transacti
 `store.places` says. Source: DESIGN §3.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,10 +82,12 @@ class Opening:
     Attributes:
         state: `over` when the run needs no execution (any more); `queued` when it has to wait.
         handed: executions that were given a place meanwhile and have to be told.
+        pinned: the workflow and the version that the run keeps to.
     """
 
     state: str
     handed: list[Execution]
+    pinned: tuple[str, int] | None = None
     plan: Plan | None = None
     facts: Facts | None = None
 
@@ -110,7 +113,7 @@ def open_execution(tx: Tx, run_id: str, n: int, limit: int, catalog: Catalog) ->
     plan = _plan(tx, row, catalog)
     facts = resume_facts(plan, recorded(tx, run_id)).facts if n > 1 else Facts()
     facts.admitted = True
-    return Opening("admitted", handed, plan, facts)
+    return Opening("admitted", handed, (row.workflow_id, row.version), plan, facts)
 
 
 def _open_row(tx: Tx, run_id: str, n: int) -> RunRow | None:
@@ -127,9 +130,20 @@ def _begin(tx: Tx, row: RunRow) -> bool:
     return True
 
 
+_KEPT = 256
+#: Plans of the versions used last. A version never changes, and a process has one catalog.
+_plans: OrderedDict[tuple[str, int], Plan] = OrderedDict()
+
+
 def _plan(tx: Tx, row: RunRow, catalog: Catalog) -> Plan:
-    text = workflows.definition_text(tx, row.workflow_id, row.version)
-    return compile_plan(Definition.model_validate_json(text), catalog)
+    key = (row.workflow_id, row.version)
+    plan = _plans.get(key)
+    if plan is None:
+        text = workflows.definition_text(tx, *key)
+        plan = _plans[key] = compile_plan(Definition.model_validate_json(text), catalog)
+        if len(_plans) > _KEPT:
+            _plans.popitem(last=False)
+    return plan
 
 
 def recorded(tx: Tx, run_id: str) -> dict[str, Recorded]:

@@ -93,7 +93,7 @@ async def test_a_definition_is_validated_without_a_database(tmp_path: Path) -> N
     file.write_text("{")
     status, _, err = await command(tmp_path, "validate", str(file))
     assert status == 1
-    assert err.startswith(f"signalbox: {file} is not JSON: ")
+    assert err.startswith(f"signalbox: {file} is neither JSON nor YAML: ")
     assert [path.name for path in tmp_path.iterdir()] == ["definition.json"]
 
 
