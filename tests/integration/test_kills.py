@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from activities.perform import HAND_OVER
 from tests.integration.site import PARTS, Part, Site
 from tests.receiver import Receiver
 
@@ -76,6 +77,26 @@ def receiver_path(name: str) -> str:
 @pytest.mark.parametrize("victims", VICTIMS)
 async def test_nothing_is_lost(site: Site, receiver: Receiver, victims: str) -> None:
     await survive(site, receiver, VICTIMS[victims], count=8, kills=1)
+
+
+@pytest.mark.parametrize("before", [0.2, 0.0, -0.2])
+async def test_a_kill_around_the_hand_over_loses_nothing(
+    site: Site, receiver: Receiver, before: float
+) -> None:
+    """Steps that go from one lane to the other at the moment at which their worker dies."""
+    config = {"method": "POST", "url": receiver.url("/slow/4/handed")}
+    steps = [{"id": "handed", "type": "http_request", "config": config}]
+    workflow = await site.define({"name": "one", "steps": steps})
+    runs = await asyncio.gather(*(site.run(workflow) for _ in range(8)))
+    async with asyncio.timeout(60):
+        while receiver.count("/slow") < len(runs):
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(HAND_OVER - before)
+    site.kill("worker")
+    site.start("worker")
+    await site.completed(workflow, len(runs))
+    wanted = {f"{run.removeprefix('run_')}/handed/-/1" for run in runs}
+    assert set(receiver.keys("/slow")) == wanted
 
 
 @pytest.mark.chaos
