@@ -46,7 +46,7 @@ def settings() -> Settings:
         # The worker's own, looked at here so that a typing error is one line and not a crash.
         Egress.parse(os.environ.get("SIGNALBOX_EGRESS_ALLOW", ""))
     except ValueError as error:
-        raise Invalid(f"SIGNALBOX_EGRESS_ALLOW: {error}") from error
+        raise Invalid(str(error)) from error
     return found
 
 
