@@ -25,7 +25,6 @@ from engine.book import (
     RunClosed,
     RunEnd,
     RunRef,
-    execution_id,
 )
 from engine.call import StepCall
 from engine.catalog import Catalog
@@ -195,17 +194,17 @@ class Ledger:
 
     def _admit(self, handed: Sequence[Execution]) -> None:
         """Tell the executions that were given a place; the sweeper repeats what is lost here."""
-        for run, n in handed:
-            task = asyncio.create_task(self._signal(run, n))
+        for execution in handed:
+            task = asyncio.create_task(self._signal(execution))
             self._signals.add(task)
             task.add_done_callback(self._signals.discard)
 
-    async def _signal(self, run: str, n: int) -> None:
-        handle = self._client.get_workflow_handle(execution_id(run, n))
+    async def _signal(self, execution: Execution) -> None:
+        handle = self._client.get_workflow_handle(execution.temporal_id)
         try:
             await handle.signal(ADMIT)
         except RPCError as error:
-            _log.info("run/%s/%d was not told of its place: %s", run, n, error.status)
+            _log.info("%s was not told of its place: %s", execution.temporal_id, error.status)
 
 
 def _last_output(tx: Tx, run_id: str, order: Sequence[str]) -> JsonValue:

@@ -60,11 +60,12 @@ class Surface:
     """One published API.
 
     Attributes:
-        prefix: of all its paths, without a slash at the end.
+        prefix: what the paths begin with whose errors it answers, without a slash at the end.
+        routers: in the order in which their routes are tried.
     """
 
     prefix: str
-    router: APIRouter
+    routers: Sequence[APIRouter]
     render: Render
 
 
@@ -225,7 +226,8 @@ def install(app: FastAPI, surfaces: Sequence[Surface]) -> None:
     """Give the app the routes of the surfaces, and their envelope to what no route answers."""
     for surface in surfaces:
         # The routes themselves and not `include_router`, so that the app has one flat list of them.
-        app.router.routes.extend(surface.router.routes)
+        for router in surface.routers:
+            app.router.routes.extend(router.routes)
 
     async def unanswered(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == 404:

@@ -101,9 +101,10 @@ def open_execution(tx: Tx, run_id: str, n: int, limit: int, catalog: Catalog) ->
     if row.status is RunStatus.QUEUED:
         if not row.admitted and not room_for(tx, row, limit):
             handed = hand_on(tx, row.org_id, limit)
-            if (run_id, n) not in handed:
+            own = Execution(run_id, n, row.temporal_id)
+            if own not in handed:
                 return Opening("queued", handed)
-            handed.remove((run_id, n))
+            handed.remove(own)
             row = replace(row, admitted=True)
         if not _begin(tx, row):
             # Somebody came between: given its place (it is told of that), begun, or over.
@@ -344,12 +345,12 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
 def admitted(tx: Tx, limit: int) -> list[Execution]:
     """Executions that were given a place and have not begun: their signal may be lost."""
     rows = tx.execute(
-        select(runs.c.id, runs.c.n)
+        select(runs.c.id, runs.c.n, runs.c.temporal_id)
         .where(runs.c.status == RunStatus.QUEUED, runs.c.admitted.is_(True))
         .order_by(runs.c.queued_at)
         .limit(limit)
     )
-    return [(row.id, row.n) for row in rows]
+    return [Execution(*row) for row in rows]
 
 
 def lost(tx: Tx, run_id: str, n: int, reason: str, limit: int) -> list[Execution]:

@@ -8,6 +8,8 @@ Nobody waits for the organisation's row while holding the row of a run that a pl
 (queued, without one), so that these transactions cannot deadlock on PostgreSQL.
 """
 
+from typing import NamedTuple
+
 from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from engine.lifecycle import RunStatus
@@ -16,8 +18,15 @@ from store.database import Tx
 from store.runs import RunRow
 from store.tables import organisations, runs
 
-#: An execution: the run's id and its number.
-Execution = tuple[str, int]
+
+class Execution(NamedTuple):
+    """An execution: the run's id, its number, and the workflow id that it has in Temporal."""
+
+    run: str
+    n: int
+    temporal_id: str
+
+
 #: The states in which a run has or wants a place.
 LIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
 
@@ -63,7 +72,7 @@ _GIVE = (
     update(runs)
     .where(runs.c.id.in_(select(_WAITING.c.id)))
     .values(admitted=True, updated_at=bindparam("at"))
-    .returning(runs.c.id, runs.c.n)
+    .returning(runs.c.id, runs.c.n, runs.c.temporal_id)
 )
 
 
@@ -112,4 +121,4 @@ def hand_on_all(tx: Tx, limit: int) -> list[Execution]:
 
 def _give(tx: Tx, org_id: str, free: int) -> list[Execution]:
     given = tx.execute(_GIVE, {"org": org_id, "free": free, "at": now()})
-    return [(row.id, row.n) for row in given]
+    return [Execution(*row) for row in given]

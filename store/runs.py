@@ -66,6 +66,14 @@ class RunRow:
     started_at: int | None
     completed_at: int | None
     updated_at: int
+    parked: bool
+    parent_run_id: str | None
+    parent_step_id: str | None
+    parent_iteration: str | None
+    awaited: bool
+    depth: int
+    schedule_id: str | None
+    scheduled_at: int | None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     false,
     text,
 )
@@ -116,8 +117,33 @@ runs = Table(
     Column("started_at", BigInteger),
     Column("completed_at", BigInteger),
     Column("updated_at", BigInteger, nullable=False),
+    #: Runs without a place on purpose: it only waits, and asks for one when it goes on.
+    Column("parked", Boolean, nullable=False, server_default=false()),
+    #: The step that started it, and whether that step waits for its end (`awaited`).
+    Column("parent_run_id", String(32)),
+    Column("parent_step_id", String(64)),
+    Column("parent_iteration", String(64)),
+    Column("awaited", Boolean, nullable=False, server_default=false()),
+    #: How many runs started one another before this one.
+    Column("depth", Integer, nullable=False, server_default=text("0")),
+    #: The schedule that started it, and the time that it was due.
+    Column("schedule_id", String(32)),
+    Column("scheduled_at", BigInteger),
     Index(None, "org_id", "created_at"),
     Index(None, "workflow_id", "created_at"),
+    Index(
+        None,
+        "parent_run_id",
+        sqlite_where=text("parent_run_id IS NOT NULL"),
+        postgresql_where=text("parent_run_id IS NOT NULL"),
+    ),
+    Index(
+        None,
+        "schedule_id",
+        "created_at",
+        sqlite_where=text("schedule_id IS NOT NULL"),
+        postgresql_where=text("schedule_id IS NOT NULL"),
+    ),
     Index(None, "org_id", "status", "queued_at"),
     Index(None, "status", "updated_at"),
 )
@@ -146,6 +172,8 @@ step_runs = Table(
     Column("error", Text),
     #: The worker that began the latest attempt.
     Column("worker", String(64)),
+    #: What a model was asked and answered, as counts of requests and tokens, over all attempts.
+    Column("usage", Text),
     Column("wake_at", BigInteger),
     Column("started_at", BigInteger),
     Column("completed_at", BigInteger),
@@ -163,6 +191,72 @@ run_events = Table(
     Column("iteration", String(64)),
     Column("data", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+)
+
+#: What starts a workflow at a time. Temporal has a Schedule of the same id once it is in step.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("org_id", String(32), ForeignKey("organisations.id"), nullable=False),
+    Column("workflow_id", String(32), ForeignKey("workflows.id"), nullable=False),
+    #: Five fields as they were written, which Temporal does not give back; or the one time.
+    Column("cron_expression", String(255)),
+    Column("run_at", BigInteger),
+    Column("timezone", String(64), nullable=False),
+    Column("input", Text, nullable=False),
+    Column("overlap", String(16), nullable=False),
+    #: Seconds after its time that a start which was missed is still made.
+    Column("catchup_window", Integer, nullable=False),
+    Column("paused", Boolean, nullable=False, server_default=false()),
+    Column("note", Text),
+    #: Rises with every change; Temporal has been told of `synced`.
+    Column("revision", Integer, nullable=False, server_default=text("1")),
+    Column("synced", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    #: Deleted here, and gone altogether once Temporal has deleted its own.
+    Column("deleted_at", BigInteger),
+    Index(None, "workflow_id", "created_at"),
+)
+
+#: An organisation's own templates; the builtin ones are files.
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("org_id", String(32), ForeignKey("organisations.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("description", Text),
+    Column("category", String(64), nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "org_id", "created_at"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("org_id", String(32), ForeignKey("organisations.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    #: Model, instructions, tools, budget: what `activities` knows as an agent.
+    Column("spec", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("org_id", "name"),
+)
+
+#: Values that only activities read; encrypted under the key that `key_id` names.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("org_id", String(32), ForeignKey("organisations.id"), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
 )
 
 #: Values too large for a row.

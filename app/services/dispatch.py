@@ -20,8 +20,9 @@ from engine.errors import Unavailable
 from engine.lifecycle import Intent, RunStatus
 from store import runs
 from store.database import Database, Tx
+from store.places import Execution
 from store.runs import RunRow
-from workflows.contract import ADMIT, PAUSE, RUN, TASK_TIMEOUT, RunInput, workflow_id
+from workflows.contract import ADMIT, PAUSE, RUN, TASK_TIMEOUT, RunInput
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class Dispatch:
                 self._client.start_workflow(
                     RUN,
                     RunInput(run=run.id, n=run.n),
-                    id=workflow_id(run.id, run.n),
+                    id=run.temporal_id,
                     task_queue=self._task_queue,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     task_timeout=timedelta(seconds=TASK_TIMEOUT),
@@ -77,14 +78,15 @@ class Dispatch:
             return False
         return True
 
-    async def admit(self, run_id: str, n: int) -> None:
+    async def admit(self, execution: Execution) -> None:
         """Tell an execution that it has got a place.
 
         Raises:
             NotStarted: Temporal does not know it.
             Unavailable: Temporal does not answer.
         """
-        await _reach(self._handle(run_id, n).signal(ADMIT, rpc_timeout=_RPC_TIMEOUT))
+        handle = self._handle(execution.temporal_id)
+        await _reach(handle.signal(ADMIT, rpc_timeout=_RPC_TIMEOUT))
 
     async def carry_out(self, run: RunRow) -> None:
         """Tell the execution what an operator asked of the run.
@@ -93,7 +95,7 @@ class Dispatch:
             NotStarted: Temporal does not know it.
             Unavailable: Temporal does not answer.
         """
-        handle = self._handle(run.id, run.n)
+        handle = self._handle(run.temporal_id)
         if run.intent is None and run.status in (RunStatus.CANCELLED, RunStatus.PAUSED):
             # It was only waiting for a place: the execution is not needed any more.
             await _reach(handle.cancel(rpc_timeout=_RPC_TIMEOUT))
@@ -105,14 +107,14 @@ class Dispatch:
             case None:
                 pass
 
-    async def ended(self, run_id: str, n: int) -> str | None:
+    async def ended(self, run: RunRow) -> str | None:
         """How the execution ended, in Temporal's words; None while it is open.
 
         Raises:
             NotStarted: Temporal does not know it.
             Unavailable: Temporal does not answer.
         """
-        found = await _reach(self._handle(run_id, n).describe(rpc_timeout=_RPC_TIMEOUT))
+        found = await _reach(self._handle(run.temporal_id).describe(rpc_timeout=_RPC_TIMEOUT))
         if found.close_time is None or found.status is None:
             return None
         return found.status.name.lower()
@@ -146,8 +148,8 @@ class Dispatch:
             with suppress(Unavailable):
                 await self._database.write(work)
 
-    def _handle(self, run_id: str, n: int) -> WorkflowHandle[Any, Any]:
-        return self._client.get_workflow_handle(workflow_id(run_id, n))
+    def _handle(self, temporal_id: str) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(temporal_id)
 
 
 class NotStarted(Unavailable):

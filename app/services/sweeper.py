@@ -17,6 +17,7 @@ from app.services.dispatch import Dispatch, NotStarted
 from engine.errors import SignalboxError, Unavailable
 from store import clock, executions, idempotency, leases, places, runs
 from store.database import Database, Tx
+from store.places import Execution
 from store.runs import RunRow
 
 log = logging.getLogger("signalbox.sweeper")
@@ -111,7 +112,7 @@ class Sweeper:
     async def _compare(self, run: RunRow) -> None:
         """Start an execution that Temporal has never seen; close one that ended behind our back."""
         try:
-            ending = await self._dispatch.ended(run.id, run.n)
+            ending = await self._dispatch.ended(run)
         except NotStarted:
             await self._dispatch.start(run)
             return
@@ -125,8 +126,8 @@ class Sweeper:
         log.warning("run %s: execution %d was %s in Temporal", run.id, run.n, ending)
         await self._admit(told)
 
-    async def _admit(self, admitted: Iterable[tuple[str, int]]) -> None:
-        await self._each(admitted, lambda execution: self._dispatch.admit(*execution))
+    async def _admit(self, admitted: Iterable[Execution]) -> None:
+        await self._each(admitted, self._dispatch.admit)
 
     async def _each(self, things: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:
         """Act on all of them, some at a time, keeping the lease meanwhile."""

@@ -16,6 +16,7 @@ from store.database import Database, Tx
 from store.runs import RunRow
 from tests.contract.conftest import Door, running, serving_temporal
 from tests.contract.full_engine.definitions import QUIET, create_and_run
+from tests.executions import execution
 from workflows.contract import workflow_id
 
 
@@ -133,7 +134,7 @@ async def test_a_place_that_was_not_told_of_is_told_again(
     run_id = await create_and_run(api, QUIET)
     row = await row_of(door.database, run_id)
     given = await door.database.write(lambda tx: executions.hand_on(tx, row.org_id, 10))
-    assert given == [(row.id, 1)]
+    assert given == [execution(row.id, 1)]
     await sweep.sweep()
     history = await handle_of(client, run_id).fetch_history()
     (signal,) = [

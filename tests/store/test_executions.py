@@ -16,6 +16,7 @@ from store import blobs, executions, journal, runs, steps
 from store.database import Database, Tx
 from store.runs import RunRow
 from store.tables import blobs as blob_table
+from tests.executions import execution
 from tests.store.world import PLACES, World, begin, log, seen
 
 BAD = Failure(code="bad", message="Bad.", step="b")
@@ -38,7 +39,7 @@ def put(tx: Tx, world: World, state: str) -> RunRow:
     if state in ("queued", "admitted"):
         run = world.run(tx)
         if state == "admitted":
-            assert executions.hand_on(tx, world.org, PLACES) == [(run.id, 1)]
+            assert executions.hand_on(tx, world.org, PLACES) == [execution(run.id, 1)]
         return seen(tx, run.id)
     run = world.begun(tx)
     match state:

@@ -12,6 +12,7 @@ from store import executions, places
 from store.database import Database, Tx
 from store.places import Execution
 from store.runs import RunRow
+from tests.executions import execution
 from tests.store.world import World, begin, overlap, seen
 
 Verb = Callable[[Tx, str, str], RunRow]
@@ -37,7 +38,7 @@ async def test_there_are_never_more_runs_than_places(
     attempts: Counter[str] = Counter()
 
     def tell(handed: list[Execution]) -> None:
-        for run_id, _ in handed:
+        for run_id, *_ in handed:
             told[run_id].set()
 
     async def execute(run: RunRow, through: Database) -> None:
@@ -79,10 +80,10 @@ async def test_the_first_to_come_is_the_first_to_be_given_a_place(
         # It comes last and asks first: those before it get what there is.
         opening = begin(tx, fourth.id, limit=3)
         assert opening.state == "queued"
-        assert sorted(opening.handed) == sorted([(first.id, 1), (second.id, 1)])
+        assert sorted(opening.handed) == sorted([execution(first.id, 1), execution(second.id, 1)])
         assert begin(tx, fourth.id, limit=3).handed == []
         assert held(tx, [first, second, third, fourth]) == [first.id, second.id, third.id]
-        assert close(tx, third, 3) == [(fourth.id, 1)]
+        assert close(tx, third, 3) == [execution(fourth.id, 1)]
         for run in (second, fourth, first):
             opening = begin(tx, run.id, limit=3)
             assert (opening.state, opening.handed) == ("admitted", [])
@@ -94,13 +95,13 @@ async def test_a_resumed_run_goes_ahead_of_newer_ones(database: Database, world:
     def work(tx: Tx) -> None:
         old, running, newer = (world.run(tx) for _ in range(3))
         begin(tx, old.id, limit=1)
-        assert close(tx, old, 1, RunStatus.PAUSED) == [(running.id, 1)]
+        assert close(tx, old, 1, RunStatus.PAUSED) == [execution(running.id, 1)]
         begin(tx, running.id, limit=1)
         assert begin(tx, newer.id, limit=1).state == "queued"
         resumed = executions.resume(tx, world.org, old.id, None, catalog())
         assert begin(tx, old.id, 2, limit=1).state == "queued"
-        assert close(tx, running, 1, RunStatus.FAILED) == [(old.id, 2)]
-        assert close(tx, resumed, 1, RunStatus.CANCELLED) == [(newer.id, 1)]
+        assert close(tx, running, 1, RunStatus.FAILED) == [execution(old.id, 2)]
+        assert close(tx, resumed, 1, RunStatus.CANCELLED) == [execution(newer.id, 1)]
 
     await database.write(work)
 
@@ -114,7 +115,7 @@ async def test_organisations_do_not_share_places(database: Database, world: Worl
         assert begin(tx, waiting.id, limit=1).state == "queued"
         assert begin(tx, other.id, limit=1).state == "admitted"
         assert close(tx, other, 1) == []
-        assert close(tx, mine, 1) == [(waiting.id, 1)]
+        assert close(tx, mine, 1) == [execution(waiting.id, 1)]
 
     await database.write(work)
 
@@ -126,14 +127,14 @@ async def test_a_queued_run_leaves_its_place_to_the_next(
     def work(tx: Tx) -> None:
         running, admitted, queued, next_one, last = (world.run(tx) for _ in range(5))
         begin(tx, running.id, limit=1)
-        assert close(tx, running, 1) == [(admitted.id, 1)]
+        assert close(tx, running, 1) == [execution(admitted.id, 1)]
         # One that holds none has none to leave.
         verb(tx, world.org, queued.id)
-        assert executions.admitted(tx, 9) == [(admitted.id, 1)]
+        assert executions.admitted(tx, 9) == [execution(admitted.id, 1)]
         verb(tx, world.org, admitted.id)
-        assert executions.admitted(tx, 9) == [(next_one.id, 1)]
+        assert executions.admitted(tx, 9) == [execution(next_one.id, 1)]
         assert held(tx, [running, admitted, queued, next_one, last]) == [next_one.id]
-        assert executions.lost(tx, next_one.id, 1, "Gone.", 1) == [(last.id, 1)]
+        assert executions.lost(tx, next_one.id, 1, "Gone.", 1) == [execution(last.id, 1)]
         assert executions.lost(tx, last.id, 1, "Gone.", 1) == []
 
     await database.write(work)
@@ -163,7 +164,7 @@ async def test_places_that_were_added_are_given_to_who_waits(
         for run in (*mine, *other):
             begin(tx, run.id, limit=1)
         assert places.hand_on_all(tx, 1) == []
-        expected = {(run.id, 1) for run in (*mine[1:3], other[1])}
+        expected = {execution(run.id, 1) for run in (*mine[1:3], other[1])}
         assert set(places.hand_on_all(tx, 3)) == expected
         assert places.hand_on_all(tx, 3) == []
         assert held(tx, mine) == [run.id for run in mine[:3]]
@@ -191,7 +192,7 @@ async def test_a_run_that_is_cancelled_meanwhile_is_passed_over(
         lambda tx: close(tx, running, 1),
     )
     await second.close()
-    assert handed == [(last.id, 1)]
+    assert handed == [execution(last.id, 1)]
     found = await database.read(lambda tx: [seen(tx, cancelled.id), seen(tx, last.id)])
     assert [(run.status, run.admitted) for run in found] == [("cancelled", False), ("queued", True)]
 
@@ -209,7 +210,7 @@ async def test_a_run_that_is_given_its_place_meanwhile_begins_when_it_is_told(
         lambda tx: begin(tx, run.id, limit=2),
     )
     await second.close()
-    assert given == [(run.id, 1)]
+    assert given == [execution(run.id, 1)]
     assert isinstance(opening, executions.Opening)
     assert opening.state == "queued"
     assert (await database.write(lambda tx: begin(tx, run.id, limit=2))).state == "admitted"

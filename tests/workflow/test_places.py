@@ -8,6 +8,7 @@ import pytest
 from engine.book import ADMIT
 from engine.lifecycle import RunStatus
 from store import executions
+from tests.executions import execution
 from tests.house import House, open_house
 from tests.receiver import Receiver
 from tests.workflow.definitions import flow, get, step
@@ -67,8 +68,10 @@ async def test_a_signal_that_was_lost_is_repeated(narrow: House, receiver: Recei
     handed = await narrow.database.write(
         lambda tx: executions.close_execution(tx, holding[0], 1, RunStatus.CANCELLED, 2)
     )
-    assert handed == [(waiting, 1)]
-    assert await narrow.database.read(lambda tx: executions.admitted(tx, 10)) == [(waiting, 1)]
+    assert handed == [execution(waiting, 1)]
+    assert await narrow.database.read(lambda tx: executions.admitted(tx, 10)) == [
+        execution(waiting, 1)
+    ]
     await asyncio.sleep(0.3)
     assert (await narrow.run(waiting)).status is RunStatus.QUEUED
     for _ in range(2):

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.routing import Match, Route
 
 from app.envelope import STATUS, Needs
 from app.services.door import DEEPEST, LARGEST_BODY, LONGEST_STRING, MOST_NODES
@@ -18,18 +19,18 @@ ROUTE = re.compile(r"^### `(\w+) (\S+)` \((\w+)\)$", re.MULTILINE)
 
 
 def routes(app: FastAPI) -> dict[tuple[str, str], str]:
-    """Method and path of every route of the surface, and the role that it needs."""
+    """Method and path of every route that needs a key, and the role that it needs."""
     found = {}
     for route in app.router.routes:
-        if isinstance(route, APIRoute) and route.path.startswith("/api/workflows"):
+        if isinstance(route, APIRoute) and route.path.startswith("/api/"):
             (needs,) = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs)]
             for method in route.methods or ():
                 found[method, route.path] = str(needs.role)
     return found
 
 
-def test_the_page_has_every_route_with_its_role(app: FastAPI) -> None:
-    written = ROUTE.findall((DOCS / "api-workflows.md").read_text())
+def test_the_pages_have_every_route_with_its_role(app: FastAPI) -> None:
+    written = [found for page in DOCS.glob("api-*.md") for found in ROUTE.findall(page.read_text())]
     assert {(method, path): role for method, path, role in written} == routes(app)
     assert len(written) == len(routes(app))
 
@@ -54,7 +55,7 @@ async def test_every_declared_error_has_the_same_shape(api: httpx2.AsyncClient) 
     document = (await api.get("/openapi.json")).json()
     checked = 0
     for path, operations in document["paths"].items():
-        if not path.startswith("/api/workflows"):
+        if not path.startswith("/api/"):
             continue
         for operation in operations.values():
             for status, answer in operation["responses"].items():
@@ -66,10 +67,16 @@ async def test_every_declared_error_has_the_same_shape(api: httpx2.AsyncClient) 
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
-def test_literal_segments_win_over_ids(app: FastAPI) -> None:
-    order = [path for _, path in routes(app)]
-    literal = [path for path in order if not path.startswith("/api/workflows/{")]
-    assert order[: len(literal)] == literal
+def test_no_route_takes_the_requests_of_another(app: FastAPI) -> None:
+    for method, path in routes(app):
+        sample = re.sub(r"{\w+}", "any", path)
+        scope = {"type": "http", "method": method, "path": sample, "headers": []}
+        answers = next(
+            route
+            for route in app.router.routes
+            if isinstance(route, Route) and route.matches(scope)[0] is Match.FULL
+        )
+        assert answers.path == path
 
 
 async def test_the_kept_openapi_document_is_that_of_the_code(api: httpx2.AsyncClient) -> None:

@@ -135,5 +135,7 @@ async def test_a_running_run_pauses_and_goes_on(api: httpx2.AsyncClient) -> None
     await until(api, run_id, "paused")
     assert (await api.post(f"{url}/resume")).status_code == 202
     run = await until(api, run_id, "running")
+    while "waiting_until" not in run["step_runs"][1]:
+        run = await until(api, run_id, "running")
     assert run["step_runs"][0]["output"] == 1
     assert (await api.post(f"{url}/cancel")).json()["status"] == "cancelled"

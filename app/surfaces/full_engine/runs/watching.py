@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.envelope import services
 from app.services.auth import Caller
-from app.surfaces.full_engine.shapes import event_out
+from app.surfaces.full_engine.runs.shapes import event_out
 from engine.errors import SignalboxError
 from store.runs import RunRow
 

@@ -1,21 +1,13 @@
-"""What `/api/workflows` takes and answers: snake_case, ISO 8601 times with `Z`, prefixed ids.
+"""What is taken and answered about runs."""
 
-What comes in is validated by models. What goes out is a typed dictionary that mypy checks and the
-OpenAPI document shows, and that costs nothing at run time.
-"""
+from typing import Any, Literal, NotRequired
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NotRequired
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.surfaces.full_engine.errors import ProblemOut
-from engine.lifecycle import DefinitionStatus, RunStatus, StepStatus
+from app.surfaces.full_engine.wire import In, Words
+from engine.lifecycle import RunStatus, StepStatus
 
-#: Text that every database column takes: a NUL has no place in PostgreSQL.
-Words = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
-TriggerType = Literal["manual", "schedule", "event", "webhook"]
 RunState = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 StepState = Literal["pending", "running", "completed", "failed", "skipped", "cancelled"]
 
@@ -39,84 +31,17 @@ STEP_STATES: dict[StepStatus, StepState] = {
 }
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class CreateIn(_In):
-    """A new workflow."""
-
-    definition: dict[str, Any]
-    trigger_type: TriggerType = "manual"
-    tags: list[Words] = Field(default=[], max_length=50)
-    status: DefinitionStatus = DefinitionStatus.ACTIVE
-
-
-class ValidateIn(_In):
-    """A definition to look at."""
-
-    definition: dict[str, Any]
-
-
-class RunIn(_In):
+class RunIn(In):
     """What a run starts with."""
 
-    input_data: dict[str, Any] = {}
+    input_data: dict[str, Any] = Field(default={})
     trigger: Words = "manual"
 
 
-class ResumeIn(_In):
+class ResumeIn(In):
     """Where to go on; without `from_step` after what is complete."""
 
     from_step: Words | None = None
-
-
-class WorkflowOut(TypedDict):
-    """A workflow, as in lists."""
-
-    id: str
-    name: str
-    description: str | None
-    version: int
-    status: DefinitionStatus
-    trigger_type: str
-    tags: list[str]
-    created_at: str
-    updated_at: str
-
-
-class WorkflowFullOut(WorkflowOut):
-    """A workflow with its latest definition."""
-
-    definition: dict[str, Any]
-
-
-class CreatedOut(TypedDict):
-    """A workflow that was created."""
-
-    id: str
-    workflow: WorkflowFullOut
-
-
-class OneWorkflowOut(TypedDict):
-    """One workflow."""
-
-    workflow: WorkflowFullOut
-
-
-class WorkflowsOut(TypedDict):
-    """A page of workflows; `total` counts all pages."""
-
-    workflows: list[WorkflowOut]
-    total: int
-
-
-class ValidatedOut(TypedDict):
-    """Everything that is wrong with a definition."""
-
-    valid: bool
-    errors: list[str]
-    problems: list[ProblemOut]
 
 
 class StartedOut(TypedDict):
@@ -199,21 +124,3 @@ class VerbOut(TypedDict):
     run_id: str
     status: RunState
     intent: Literal["pause", "cancel"] | None
-
-
-def iso(micros: int) -> str:
-    """A time of the store as ISO 8601; microseconds only when there are some.
-
-    >>> iso(1_767_225_600_000_000), iso(1_767_225_600_250_000)
-    ('2026-01-01T00:00:00Z', '2026-01-01T00:00:00.250000Z')
-    """
-    seconds, rest = divmod(micros, 1_000_000)
-    return (
-        datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None, microsecond=rest).isoformat()
-        + "Z"
-    )
-
-
-def seconds_between(started: int | None, ended: int | None) -> int | None:
-    """Whole seconds, rounded down; None until both are known."""
-    return None if started is None or ended is None else max(ended - started, 0) // 1_000_000

@@ -1,10 +1,10 @@
-"""Turns the rows of the store into what `/api/workflows` answers."""
+"""Turns the rows of runs, steps and events into what is answered."""
 
 from typing import Any
 
 from app.envelope import to_json
 from app.services.runs import RunView, StepView
-from app.surfaces.full_engine.schemas import (
+from app.surfaces.full_engine.runs.schemas import (
     RUN_STATES,
     STEP_STATES,
     RunErrorOut,
@@ -13,16 +13,12 @@ from app.surfaces.full_engine.schemas import (
     StepRunOut,
     StepState,
     VerbOut,
-    WorkflowFullOut,
-    WorkflowOut,
-    iso,
-    seconds_between,
 )
-from engine.lifecycle import DefinitionStatus, EventType, RunStatus, StepStatus
+from app.surfaces.full_engine.wire import iso, maybe_iso, seconds_between, spelled
+from engine.lifecycle import EventType, RunStatus, StepStatus
 from store.blobs import INLINE
 from store.events import EventRow
 from store.runs import RunRow
-from store.workflows import WorkflowRow
 
 #: Bytes of outputs and of errors on one run page; what is over is read by its own address.
 _OUTPUTS = 512 * 1024
@@ -50,49 +46,19 @@ class _Room:
         return True
 
 
-def workflow_id(hexadecimal: str) -> str:
-    """A workflow's id as it is written here."""
-    return f"wf_{hexadecimal}"
-
-
-def run_id(hexadecimal: str) -> str:
-    """A run's id as it is written here."""
-    return f"run_{hexadecimal}"
-
-
-def workflow_out(row: WorkflowRow) -> WorkflowOut:
-    """A workflow, as in lists."""
-    return WorkflowOut(
-        id=workflow_id(row.id),
-        name=row.name,
-        description=row.description,
-        version=row.version,
-        status=DefinitionStatus(row.status),
-        trigger_type=row.trigger_type,
-        tags=row.tags,
-        created_at=iso(row.created_at),
-        updated_at=iso(row.updated_at),
-    )
-
-
-def workflow_full_out(row: WorkflowRow, definition: dict[str, Any]) -> WorkflowFullOut:
-    """A workflow with its definition, as its author wrote it."""
-    return WorkflowFullOut(**workflow_out(row), definition=definition)
-
-
 def run_out(row: RunRow) -> RunOut:
     """A run, as in lists."""
     return RunOut(
-        id=run_id(row.id),
-        workflow_id=workflow_id(row.workflow_id),
+        id=spelled("run_", row.id),
+        workflow_id=spelled("wf_", row.workflow_id),
         workflow_name=row.workflow_name,
         version=row.version,
         status=RUN_STATES[row.status],
         intent=row.intent.value if row.intent else None,
         trigger=row.trigger,
         created_at=iso(row.created_at),
-        started_at=_maybe(row.started_at),
-        completed_at=_maybe(row.completed_at),
+        started_at=maybe_iso(row.started_at),
+        completed_at=maybe_iso(row.completed_at),
         duration_seconds=seconds_between(row.started_at, row.completed_at),
         error=_error(row.error, _Room(_ERRORS)),
     )
@@ -101,7 +67,7 @@ def run_out(row: RunRow) -> RunOut:
 def run_full_out(view: RunView) -> RunFullOut:
     """The run page: under a megabyte, whatever the steps have put out."""
     row, room, words = view.row, _Room(_OUTPUTS), _Room(_ERRORS)
-    run = run_id(row.id)
+    run = spelled("run_", row.id)
     size = len(to_json(row.output))
     shown = row.output_blob is None and size <= INLINE and room.takes(size)
     return RunFullOut(
@@ -146,10 +112,10 @@ def _step_out(step: StepView, run: RunRow, room: _Room, words: _Room) -> StepRun
         attempt=row.attempt,
         output=row.output if shown else None,
         output_size=row.output_size,
-        output_url=None if shown else _output_url(run_id(run.id), step.step_id, ""),
+        output_url=None if shown else _output_url(spelled("run_", run.id), step.step_id, ""),
         error=_error(row.error, words),
-        started_at=_maybe(row.started_at),
-        completed_at=_maybe(row.completed_at),
+        started_at=maybe_iso(row.started_at),
+        completed_at=maybe_iso(row.completed_at),
         duration_seconds=seconds_between(row.started_at, row.completed_at),
     )
     if row.status is StepStatus.WAITING and row.wake_at is not None:
@@ -185,7 +151,7 @@ def _error(error: dict[str, Any] | None, room: _Room) -> RunErrorOut | None:
 def verb_out(row: RunRow) -> VerbOut:
     """Where the run stands after a verb."""
     return VerbOut(
-        run_id=run_id(row.id),
+        run_id=spelled("run_", row.id),
         status=RUN_STATES[row.status],
         intent=row.intent.value if row.intent else None,
     )
@@ -193,7 +159,7 @@ def verb_out(row: RunRow) -> VerbOut:
 
 def event_out(event: EventRow) -> bytes:
     """One event of a stream, as Server-Sent Events write it: `data` is a single line of JSON."""
-    data: dict[str, Any] = {"run_id": run_id(event.run_id)}
+    data: dict[str, Any] = {"run_id": spelled("run_", event.run_id)}
     if event.step_id is not None:
         data["step_id"] = event.step_id
         if event.iteration:
@@ -217,7 +183,3 @@ def _one_line(text: bytes) -> bytes:
     for character in ("\u0085", "\u2028", "\u2029"):
         text = text.replace(character.encode(), b"\\u%04x" % ord(character))
     return text
-
-
-def _maybe(micros: int | None) -> str | None:
-    return None if micros is None else iso(micros)

@@ -1,0 +1,1 @@
+"""Starting, reading, steering and watching runs."""

@@ -1,0 +1,67 @@
+"""How `/api/workflows` writes ids and times, and what all its bodies and queries have in common.
+
+snake_case, ISO 8601 times with `Z`, prefixed ids. What comes in is validated by models. What goes
+out is a typed dictionary that mypy checks and the OpenAPI document shows, and that costs nothing at
+run time.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+#: Text that every database column takes: a NUL has no place in PostgreSQL.
+Words = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+
+WorkflowId = Annotated[str, Path(description="`wf_` and 32 hex digits.")]
+RunId = Annotated[str, Path(description="`run_` and 32 hex digits.")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
+
+#: What stands before the hex digits of an id.
+Prefix = Literal["wf_", "run_", "sched_", "tpl_", "agent_"]
+
+
+class In(BaseModel):
+    """Base of every body: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def spelled(prefix: Prefix, hexadecimal: str) -> str:
+    """An id as it is written here."""
+    return f"{prefix}{hexadecimal}"
+
+
+def bare(prefix: Prefix, written: str) -> str:
+    """The hex digits of an id; what is no id becomes one that nothing has.
+
+    So the store answers all that is unknown, foreign or misspelt in the same words.
+    """
+    digits = written.removeprefix(prefix)
+    fits = digits != written and len(digits) == 32 and set(digits) <= set("0123456789abcdef")
+    return digits if fits else "-"
+
+
+def iso(micros: int) -> str:
+    """A time of the store as ISO 8601; microseconds only when there are some.
+
+    >>> iso(1_767_225_600_000_000), iso(1_767_225_600_250_000)
+    ('2026-01-01T00:00:00Z', '2026-01-01T00:00:00.250000Z')
+    """
+    seconds, rest = divmod(micros, 1_000_000)
+    return (
+        datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None, microsecond=rest).isoformat()
+        + "Z"
+    )
+
+
+def seconds_between(started: int | None, ended: int | None) -> int | None:
+    """Whole seconds, rounded down; None until both are known."""
+    return None if started is None or ended is None else max(ended - started, 0) // 1_000_000
+
+
+def maybe_iso(micros: int | None) -> str | None:
+    """The same of a time that may not have come yet."""
+    return None if micros is None else iso(micros)

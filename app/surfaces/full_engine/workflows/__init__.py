@@ -1,0 +1,1 @@
+"""Authoring: create, list, read and validate workflows."""

@@ -1,0 +1,28 @@
+"""Turns the rows of workflows into what is answered."""
+
+from typing import Any
+
+from app.surfaces.full_engine.wire import iso, spelled
+from app.surfaces.full_engine.workflows.schemas import WorkflowFullOut, WorkflowOut
+from engine.lifecycle import DefinitionStatus
+from store.workflows import WorkflowRow
+
+
+def workflow_out(row: WorkflowRow) -> WorkflowOut:
+    """A workflow, as in lists."""
+    return WorkflowOut(
+        id=spelled("wf_", row.id),
+        name=row.name,
+        description=row.description,
+        version=row.version,
+        status=DefinitionStatus(row.status),
+        trigger_type=row.trigger_type,
+        tags=row.tags,
+        created_at=iso(row.created_at),
+        updated_at=iso(row.updated_at),
+    )
+
+
+def workflow_full_out(row: WorkflowRow, definition: dict[str, Any]) -> WorkflowFullOut:
+    """A workflow with its definition, as its author wrote it."""
+    return WorkflowFullOut(**workflow_out(row), definition=definition)
