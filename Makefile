@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast test-slow chaos bench check fix history openapi
+.PHONY: help install run demo test test-fast test-slow chaos bench check fix history reference
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,5 +70,6 @@ fix: $(STAMP) ## Repair what can be repaired: format and rules
 history: $(STAMP) ## Record the histories that the replay tests replay
 	$(BIN)/python -m tests.replay.record
 
-openapi: $(STAMP) ## Write docs/reference/openapi.json
+reference: $(STAMP) ## Write the reference pages that are made of the code
 	$(BIN)/signalbox openapi > docs/reference/openapi.json
+	$(BIN)/signalbox step-types > docs/reference/step-types.md

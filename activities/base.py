@@ -86,10 +86,20 @@ C = TypeVar("C", bound=BaseModel)
 
 @dataclass(frozen=True)
 class StepType(Generic[C]):
-    """A step type. See `engine.catalog.StepKind` for what the fields mean."""
+    """A step type. See `engine.catalog.StepKind` for what the other fields mean.
+
+    The reference page, the OpenAPI document and forms are made of this and of `config`: its
+    docstring says what the type is for, in the words of its users.
+
+    Attributes:
+        output: what the step's output is, a phrase in Markdown that ends with a full stop.
+        errors: the codes that it fails with, likewise.
+    """
 
     config: type[C]
     run: Callable[[C, StepContext], Awaitable[Outcome]]
+    output: str
+    errors: str = "none of its own."
     lane: Lane = "long"
     timeout: float = 300
     expressions: tuple[str, ...] = ()

@@ -159,6 +159,15 @@ def demo() -> None:
     raise typer.Exit(demo())
 
 
+@cli.command("step-types")
+def step_types_() -> None:
+    """Print the reference of the step types as Markdown; needs no database and no settings."""
+    from activities.registry import step_types
+    from app.reference import step_types_page
+
+    typer.echo(step_types_page(step_types()), nl=False)
+
+
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI document of the API; needs no database and no settings."""

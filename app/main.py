@@ -12,13 +12,14 @@ from starlette.routing import Route
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 
-from activities.registry import catalog
+from activities.registry import catalog, step_types
 from app import probes
 from app.envelope import install, render_of, respond
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.door import Door, Refused
 from app.services.health import Health
+from app.services.language import components
 from app.services.runs import Runs
 from app.services.state import State
 from app.services.stream import Tail
@@ -46,11 +47,26 @@ class Api(FastAPI):
             parts = document.setdefault("components", {})
             parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"key": []}]
+            parts["schemas"] |= components(step_types())
+            _link(document["paths"], parts["schemas"])
             for route in public_routes(self):
                 for operation in document["paths"].get(route.path, {}).values():
                     operation["security"] = []
             self.openapi_schema = document
         return self.openapi_schema
+
+
+def _link(*parts: Any) -> None:
+    """Put a reference where a model says `x-schema`: it takes what only validation judges."""
+    for part in parts:
+        values = part.values() if isinstance(part, dict) else part
+        for value in values:
+            if isinstance(value, dict) and "x-schema" in value:
+                name = value["x-schema"]
+                value.clear()
+                value["$ref"] = f"#/components/schemas/{name}"
+            elif isinstance(value, dict | list):
+                _link(value)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -11,7 +11,7 @@ from engine.outcomes import Branch
 
 
 class Config(StepConfig):
-    """What is asked, and which steps run on either answer."""
+    """Goes one way or the other."""
 
     expression: str = Field(description="An expression that is true or false.")
     then: list[str] = Field(default=[], description="Steps that run only when it is true.")
@@ -34,5 +34,12 @@ async def run(config: Config, context: StepContext) -> Branch:
 
 
 STEP = StepType(
-    config=Config, run=run, lane="decides", expressions=("expression",), targets=("then", "else")
+    config=Config,
+    run=run,
+    output='`{"result": true}`. The steps that the other branch names are `skipped`, and so is '
+    "what depends on nothing but them.",
+    errors="`not_a_boolean`.",
+    lane="decides",
+    expressions=("expression",),
+    targets=("then", "else"),
 )

@@ -19,7 +19,10 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class Config(StepConfig):
-    """What is requested."""
+    """Makes an HTTP call and keeps its answer.
+
+    Sends the step's stable key as `Idempotency-Key`, unless `headers` has one.
+    """
 
     url: str = Field(description="http or https; private addresses are refused by default.")
     method: Method = "GET"
@@ -86,4 +89,12 @@ def decode_body(answer: HttpAnswer) -> JsonValue:
     return text
 
 
-STEP = StepType(config=Config, run=run, lane="short")
+STEP = StepType(
+    config=Config,
+    run=run,
+    output='`{"status_code": 200, "body": …}`; the body is parsed where the answer says that it is '
+    "JSON, and text otherwise.",
+    errors="`http_status` (408, 425, 429 and 5xx can be retried), and those of the "
+    "[outgoing door](egress.md).",
+    lane="short",
+)

@@ -14,7 +14,10 @@ from engine.outcomes import Each
 
 
 class Config(StepConfig):
-    """Over what, with what, and how many at a time."""
+    """Runs a small DAG once for each item of a list.
+
+    The body sees `item`, `index` and its own steps.
+    """
 
     items: list[JsonValue] | str = Field(
         description="A list, or an expression that gives one (a map gives its sorted keys)."
@@ -53,4 +56,13 @@ async def run(config: Config, context: StepContext) -> Each:
     )
 
 
-STEP = StepType(config=Config, run=run, lane="decides", expressions=("items",), body="steps")
+STEP = StepType(
+    config=Config,
+    run=run,
+    output="a list: for each item what the last step of the body gave, null for an item that "
+    "failed.",
+    errors="`not_a_list`, `too_many_items`, and that of the first item that failed.",
+    lane="decides",
+    expressions=("items",),
+    body="steps",
+)

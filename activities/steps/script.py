@@ -13,7 +13,7 @@ from engine.outcomes import Done
 
 
 class Config(StepConfig):
-    """What is run."""
+    """Runs a shell or Python script in the [sandbox](scripts.md)."""
 
     language: Literal["shell", "python"]
     source: str = Field(min_length=1, max_length=256 * 1024, description="The text of the script.")
@@ -49,4 +49,11 @@ async def run(config: Config, context: StepContext) -> Done:
     return Done(output=output | {"truncated": True} if result.truncated else output)
 
 
-STEP = StepType(config=Config, run=run, lane="long")
+STEP = StepType(
+    config=Config,
+    run=run,
+    output='`{"exit_code": 0, "stdout": "…", "stderr": "…"}`, and `"truncated": true` when '
+    "something was cut.",
+    errors="`script_failed`, and those of the sandbox.",
+    lane="long",
+)

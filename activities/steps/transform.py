@@ -10,7 +10,7 @@ from engine.outcomes import Done
 
 
 class Config(StepConfig):
-    """What the step answers."""
+    """Makes a value of others."""
 
     output: JsonValue = Field(description="Any template; what it renders to is the output.")
 
@@ -20,4 +20,4 @@ async def run(config: Config, context: StepContext) -> Done:
     return Done(output=config.output)
 
 
-STEP = StepType(config=Config, run=run, lane="decides")
+STEP = StepType(config=Config, run=run, output="the value.", lane="decides")

@@ -17,7 +17,11 @@ MAX_WAIT = 10 * 366 * 86_400.0
 
 
 class Config(StepConfig):
-    """Exactly one of `duration`, `until` and `condition`."""
+    """Waits for a while, until a time, or until a condition holds.
+
+    Exactly one of `duration`, `until` and `condition`. The run holds no worker meanwhile.
+    `condition` also sees steps that run beside it.
+    """
 
     duration: float | None = Field(default=None, ge=0, le=MAX_WAIT, description="Seconds.")
     until: datetime | None = Field(default=None, description="ISO 8601; without a zone it is UTC.")
@@ -64,4 +68,12 @@ async def run(config: Config, context: StepContext) -> Sleep | Await | Done:
     return Await(interval=config.poll_interval, until=until)
 
 
-STEP = StepType(config=Config, run=run, lane="decides", expressions=("condition",), live=True)
+STEP = StepType(
+    config=Config,
+    run=run,
+    output='`{"waited_seconds": 60}`.',
+    errors="`wait_timeout` (not retried), `not_a_boolean`.",
+    lane="decides",
+    expressions=("condition",),
+    live=True,
+)

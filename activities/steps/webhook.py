@@ -21,7 +21,12 @@ _SECRET = re.compile(r"whsec_(?:[A-Za-z0-9+/]{4}){8,22}(?:[A-Za-z0-9+/]{2}==|[A-
 
 
 class Config(StepConfig):
-    """Where to, and what."""
+    """Tells another service, and signs what it says.
+
+    The signature is that of [Standard Webhooks](https://www.standardwebhooks.com).
+    `webhook-id` and `Idempotency-Key` are the step's stable key, so that the receiver can drop what
+    comes twice.
+    """
 
     url: str = Field(description="http or https; private addresses are refused by default.")
     method: str = Field(default="POST", pattern="^(POST|PUT|PATCH)$")
@@ -72,4 +77,10 @@ async def run(config: Config, context: StepContext) -> Done:
     return Done(output={"status_code": answer.status_code})
 
 
-STEP = StepType(config=Config, run=run, lane="short")
+STEP = StepType(
+    config=Config,
+    run=run,
+    output='`{"status_code": 200}`.',
+    errors="`http_status`, and those of the [outgoing door](egress.md).",
+    lane="short",
+)

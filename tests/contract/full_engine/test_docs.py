@@ -80,6 +80,6 @@ def test_no_route_takes_the_requests_of_another(app: FastAPI) -> None:
 
 
 async def test_the_kept_openapi_document_is_that_of_the_code(api: httpx2.AsyncClient) -> None:
-    """`make openapi` writes it anew."""
+    """`make reference` writes it anew."""
     kept = json.loads((DOCS / "openapi.json").read_text())
     assert kept == (await api.get("/openapi.json")).json()

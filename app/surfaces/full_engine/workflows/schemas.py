@@ -1,6 +1,6 @@
 """What is taken and answered about workflows."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -9,13 +9,15 @@ from app.surfaces.full_engine.errors import ProblemOut
 from app.surfaces.full_engine.wire import In, Words
 from engine.lifecycle import DefinitionStatus
 
+#: Shown as the language's own schema; read by `engine.validation`, which says all that is wrong.
+Document = Annotated[dict[str, Any], Field(json_schema_extra={"x-schema": "Definition"})]
 TriggerType = Literal["manual", "schedule", "event", "webhook"]
 
 
 class CreateIn(In):
     """A new workflow."""
 
-    definition: dict[str, Any]
+    definition: Document
     trigger_type: TriggerType = "manual"
     tags: list[Words] = Field(default=[], max_length=50)
     status: DefinitionStatus = DefinitionStatus.ACTIVE
@@ -24,7 +26,7 @@ class CreateIn(In):
 class ValidateIn(In):
     """A definition to look at."""
 
-    definition: dict[str, Any]
+    definition: Document
 
 
 class WorkflowOut(TypedDict):

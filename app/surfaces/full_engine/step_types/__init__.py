@@ -1,0 +1,1 @@
+"""What a step can be: the step types of this deployment."""
