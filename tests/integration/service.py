@@ -12,6 +12,8 @@ import httpx2
 import psutil
 
 SIGNALBOX = str(Path(sys.executable).parent / "signalbox")
+#: The same for rooms that `PYTHONPATH` leads to.
+MODULE = [sys.executable, "-P", "-m", "app"]
 #: Seconds for anything that a loaded machine may take long for.
 PATIENCE = 120
 
@@ -43,10 +45,11 @@ async def command(directory: Path, *words: str, **more: str) -> tuple[int, str, 
 
 
 class Service:
-    """One `signalbox up` that runs."""
+    """One `signalbox up` that runs: the installed one, or that of another checkout."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, checkout: Path | None = None) -> None:
         self.directory = directory
+        self._checkout = checkout
         self.lines: list[str] = []
         self.url = ""
         self._process: asyncio.subprocess.Process | None = None
@@ -55,10 +58,13 @@ class Service:
 
     async def start(self) -> None:
         """Start it and wait until it says that it is ready."""
+        program, more = [SIGNALBOX], {}
+        if self._checkout is not None:
+            program, more = MODULE, {"PYTHONPATH": str(self._checkout)}
         self._process = await asyncio.create_subprocess_exec(
-            SIGNALBOX,
+            *program,
             "up",
-            env=environment(self.directory),
+            env=environment(self.directory, more),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
