@@ -1,0 +1,74 @@
+"""The served API against its own OpenAPI document: what a fuzzer sends, and what comes back."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.service import Service
+
+HERE = Path(__file__).parent
+SCHEMATHESIS = str(Path(sys.executable).parent / "schemathesis")
+#: Seconds of fuzzing, and how long the whole may take.
+BUDGET = 120
+PATIENCE = 600
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "missing_required_header",
+    "unsupported_method",
+    "allow_header_conformance",
+    "ignored_auth",
+    "use_after_free",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(PATIENCE)
+async def test_a_fuzzer_finds_no_server_error_and_no_answer_that_is_not_declared(
+    tmp_path: Path,
+) -> None:
+    service = Service(tmp_path / "data")
+    try:
+        await service.start()
+        key = (tmp_path / "data" / "api-key").read_text().strip()
+        report = tmp_path / "report.json"
+        process = await asyncio.create_subprocess_exec(
+            SCHEMATHESIS,
+            "--no-color",
+            "run",
+            f"{service.url}/openapi.json",
+            f"--header=Authorization: Bearer {key}",
+            f"--checks={','.join(CHECKS)}",
+            f"--max-time={BUDGET}",
+            f"--report-json-path={report}",
+            "--seed=20261125",
+            "--workers=2",
+            "--continue-on-failure",
+            "--suppress-health-check=all",
+            cwd=tmp_path,
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "fuzz_hooks", "PYTHONPATH": str(HERE)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(PATIENCE - 60):
+            out, _ = await process.communicate()
+        assert process.returncode == 0, out.decode()[-20_000:]
+        found = json.loads(report.read_text())
+        print(found["test_cases"], found["phases"], found["valid_rates"])
+        assert found["operations"]["tested"] == found["operations"]["total"] > 0
+        assert found["test_cases"]["generated"] > 500
+        assert found["phases"]["stateful"]["status"] == "success"
+        # A fuzzer that never gets in has tested nothing but the door.
+        for operation in ("POST /api/workflows", "POST /api/workflows/{workflow_id}/run"):
+            accepted = [phase["accepted"] for phase in found["valid_rates"][operation].values()]
+            assert sum(accepted) > 0, operation
+        assert (await service.get("/healthz")).status_code == 200
+    finally:
+        await service.clean_up()
