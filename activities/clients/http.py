@@ -23,6 +23,7 @@ import httpcore2
 
 from activities.clients import outgoing
 from activities.clients.answers import (
+    Code,
     HttpAnswer,
     HttpDoorError,
     HttpStream,
@@ -34,7 +35,7 @@ from activities.clients.body import TooLarge, Unusable
 from activities.clients.egress import Egress
 from activities.clients.guard import GuardedBackend, dialled
 
-__all__ = ["MAX_BYTES", "HttpAnswer", "HttpDoor", "HttpDoorError", "HttpStream"]
+__all__ = ["MAX_BYTES", "Code", "HttpAnswer", "HttpDoor", "HttpDoorError", "HttpStream"]
 
 #: Bytes of an answer's body, unless the caller says otherwise.
 MAX_BYTES = 8 * 1024 * 1024
