@@ -1,6 +1,7 @@
 """`ai_generate` against a server that speaks as providers do."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -95,7 +96,7 @@ async def test_a_text(asking: Bench, server: ModelServer, model: str) -> None:
         assert asked.headers["authorization"] == f"Bearer {OPENAI_KEY}"
     else:
         assert asked.path == "/v1/messages"
-        assert asked.headers["x-api-key"] == ANTHROPIC_KEY
+        assert asked.headers["authorization"] == f"Bearer {ANTHROPIC_KEY}"
 
 
 async def test_nothing_of_this_machine_is_told(asking: Bench, server: ModelServer) -> None:
@@ -167,8 +168,8 @@ async def test_an_object_that_is_cut_off(asking: Bench, server: ModelServer) -> 
 async def test_what_a_status_means(
     asking: Bench, server: ModelServer, model: str, status: int, code: str, retryable: bool
 ) -> None:
-    told = '{"error": {"message": "Say hello. %s", "type": "a_type", "code": null}}' % OPENAI_KEY
-    server.answers = [Fails(status, {"retry-after": "7"}, told)]
+    told = {"error": {"message": f"Say hello. {OPENAI_KEY}", "type": "a_type", "code": None}}
+    server.answers = [Fails(status, {"retry-after": "7"}, json.dumps(told))]
     error = await failure(asking, model)
     assert (error.stable_code, error.retryable) == (code, retryable)
     assert error.retry_after == (7.0 if retryable else None)
