@@ -8,6 +8,7 @@ path decides which of the two languages it speaks.
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,11 +20,12 @@ TOKENS = (11, 7)
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it arrived."""
+    """One request as it arrived; `at` is when, on the monotonic clock."""
 
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
+    at: float
 
 
 @dataclass(frozen=True)
@@ -275,4 +277,4 @@ async def _read(reader: asyncio.StreamReader) -> Asked | None:
     first, *lines = head.strip().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Asked(first.split(" ")[1], headers, json.loads(body) if body else {})
+    return Asked(first.split(" ")[1], headers, json.loads(body) if body else {}, time.monotonic())
