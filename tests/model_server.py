@@ -30,12 +30,19 @@ class Asked:
 
 @dataclass(frozen=True)
 class Says:
-    """Text, word by word, with a pause before each; `endless` begins again after the last."""
+    """Text, word by word, with a pause before each.
+
+    Attributes:
+        endless: begins again after the last word.
+        stop: why it ends, in the words of OpenAI.
+        counts: whether tokens are reported.
+    """
 
     text: str
     pause: float = 0
     endless: bool = False
     stop: str | None = None
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -219,6 +226,9 @@ async def _openai(answer: Answer) -> AsyncIterator[bytes]:
                 call = {"index": index, "id": identity, "type": "function", "function": function}
                 yield delta({"role": "assistant", "tool_calls": [call]})
             yield delta({}, "tool_calls")
+    if isinstance(answer, Says) and not answer.counts:
+        yield b"data: [DONE]\n\n"
+        return
     went_in, came_out = TOKENS
     used = {"prompt_tokens": went_in, "completion_tokens": came_out, "total_tokens": sum(TOKENS)}
     yield chunk([], usage=used)

@@ -236,6 +236,14 @@ async def test_a_budget_of_tokens(asking: Bench, server: ModelServer, model: str
     assert usage.input_tokens == TOKENS[0]
 
 
+async def test_a_server_that_counts_nothing(asking: Bench, server: ModelServer) -> None:
+    server.answers = [Says("Hello.", counts=False)]
+    usage = Usage()
+    config = {"prompt": "Hi", "model": OPENAI, "budget": {"max_total_tokens": 5}}
+    assert await asking.run("ai_generate", config, usage=usage) == Done(output="Hello.")
+    assert usage == Usage(1, 0, 0)
+
+
 async def test_a_budget_of_requests(asking: Bench, server: ModelServer) -> None:
     server.answers = [Says("no object")]
     error = await failure(asking, output_schema=SCHEMA, budget={"max_requests": 2})

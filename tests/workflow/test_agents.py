@@ -248,9 +248,10 @@ async def test_the_time_of_the_step_ends_the_request(asking: House, models: Mode
     await models.until_left()
 
 
-async def test_with_no_model(house: House) -> None:
-    run = await house.finish(flow(generate(retry={"max_attempts": 3, "delay": 0})))
-    row = (await house.steps(run.id))["ask"]
+async def test_with_no_model(server: WorkflowEnvironment, sqlite: Database) -> None:
+    async with open_house(server.client, sqlite) as house:
+        run = await house.finish(flow(generate(retry={"max_attempts": 3, "delay": 0})))
+        row = (await house.steps(run.id))["ask"]
     assert row.attempt == 1
     assert row.error == {
         "code": "model_not_configured",
