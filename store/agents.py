@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import Insert, Row, Update, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.agent import AgentSpec
@@ -112,7 +112,7 @@ def remove(tx: Tx, org_id: str, agent_id: str) -> None:
         raise _absent()
 
 
-def _kept(tx: Tx, statement: Any) -> AgentRow:
+def _kept(tx: Tx, statement: Insert | Update) -> AgentRow:
     try:
         with tx.begin_nested():
             row = tx.execute(statement.returning(agents)).one_or_none()

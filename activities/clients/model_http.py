@@ -56,13 +56,14 @@ class DoorTransport(httpx2.AsyncBaseTransport):
                 max_bytes=MAX_BYTES,
             )
         except HttpDoorError as error:
-            raise self._translated(error, request) from error
+            raise self.translated(error, request) from error
         given = {name: v for name, v in answer.headers.items() if name not in _NOT_GIVEN}
         return httpx2.Response(
             answer.status_code, headers=given, stream=_Body(self, request, answer), request=request
         )
 
-    def _translated(self, error: HttpDoorError, request: httpx2.Request) -> httpx2.TransportError:
+    def translated(self, error: HttpDoorError, request: httpx2.Request) -> httpx2.TransportError:
+        """The error in the words of `httpx2`; ours is kept."""
         self.failed = error
         kind = httpx2.ReadTimeout if error.code == "timeout" else httpx2.ReadError
         return kind(str(error), request=request)
@@ -83,7 +84,7 @@ class _Body(httpx2.AsyncByteStream):
             async for chunk in self._answer.chunks():
                 yield chunk
         except HttpDoorError as error:
-            raise self._transport._translated(error, self._request) from error
+            raise self._transport.translated(error, self._request) from error
 
     async def aclose(self) -> None:
         await self._answer.aclose()

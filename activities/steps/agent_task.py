@@ -45,17 +45,25 @@ async def run(config: Config, context: StepContext) -> Done:
         budget=spec.budget.narrowed(config.budget),
         tools=spec.tools,
         hosts=spec.hosts,
-        api_key=await _key(spec.secret),
+        api_key=await _key(context, spec.secret),
     )
     bounds = Bounds(context.key, context.timeout, context.usage)
     return Done(output=await context.clients.models.ask(question, bounds))
 
 
-async def _key(secret: str | None) -> SecretStr | None:
-    """The key that the agent's model is asked with; None for the deployment's own."""
+async def _key(context: StepContext, secret: str | None) -> SecretStr | None:
+    """The key that the agent's model is asked with; None for the deployment's own.
+
+    Raises:
+        StepError: `secret_not_found`, not retryable.
+    """
     if secret is None:
         return None
-    raise StepError("secret_not_found", f"There is no secret '{secret}'.", retryable=False)
+    raise StepError(
+        "secret_not_found",
+        f"Step '{context.step}': there is no secret '{secret}'.",
+        retryable=False,
+    )
 
 
 def _prompt(config: Config, context: StepContext) -> str:
