@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
@@ -16,6 +16,7 @@ from engine.errors import Conflict, StepError, Unavailable
 from engine.expressions import ExpressionError, evaluate, render
 from engine.facts import Failure
 from engine.outcomes import Await, Outcome, Skip, Sleep
+from engine.usage import Usage
 from store import journal
 from store.database import Database, Tx
 from store.steps import StepRow
@@ -79,12 +80,17 @@ class Attempt:
         step_type: AnyStepType,
         prepared: Prepared,
         own: StepRow | None,
+        org: str,
     ) -> None:
         self._desk = desk
         self._call = call
         self._type = step_type
         self._prepared = prepared
+        self._org = org
         self._begun = call.poll
+        #: What earlier attempts have asked of models, and what this one does.
+        self._spent = own.usage if own is not None else None
+        self._usage = Usage()
         same = own is not None and own.generation == call.generation
         #: A poll and a repeated attempt go on from when the step first began.
         self._before = own.started_at if own is not None and same else None
@@ -124,6 +130,8 @@ class Attempt:
             began=self._before / 1_000_000 if self._before else self._call.now,
             clients=self._desk.clients,
             scope=scope,
+            org=self._org,
+            usage=self._usage,
             until=self._until,
         )
         work = asyncio.ensure_future(self._type.run(config, context))
@@ -170,7 +178,15 @@ class Attempt:
         if isinstance(outcome, Sleep | Await) and not self._before:
             # A wait goes by the clock of the timer that ends it.
             at = _micros(self._call.now)
-        return journal.Attempted(self._desk.worker, at, self._begun)
+        return journal.Attempted(self._desk.worker, at, self._begun, self._total())
+
+    def _total(self) -> Usage | None:
+        """What all attempts together have asked of models; None when this one adds nothing."""
+        if not self._usage:
+            return None
+        total = replace(self._spent or Usage())
+        total.add(self._usage)
+        return total
 
     async def finished(self, outcome: Outcome) -> Outcome:
         """Record the outcome; what is recorded is what counts."""
@@ -191,6 +207,7 @@ class Attempt:
             message=error.message[:MESSAGE],
             step=call.step,
             retryable=error.retryable,
+            retry_after=error.retry_after,
         )
         await self._desk.write(
             call,

@@ -11,12 +11,15 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
+from activities.clients.agents import Agents
 from activities.clients.http import HttpDoor
+from activities.clients.models import Models
 from activities.clients.shell import Shell
 from engine.catalog import Lane, StepKind
 from engine.errors import StepError
 from engine.expressions import ExpressionError, evaluate
 from engine.outcomes import Outcome
+from engine.usage import Usage
 
 
 def _as_text(value: object) -> object:
@@ -44,6 +47,8 @@ class Clients:
 
     http: HttpDoor
     shell: Shell
+    models: Models
+    agents: Agents
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class StepContext:
         now: seconds since 1970 when the attempt was asked for, on the clock of Temporal's timers.
         until: when a wait that is asked again gives up (seconds since 1970); None the first time.
         began: when the step first began (seconds since 1970).
+        org: the id of the organisation whose run it is.
+        usage: what the attempt asks of models is added here, and recorded with its end.
     """
 
     key: str
@@ -68,6 +75,8 @@ class StepContext:
     clients: Clients
     scope: Mapping[str, JsonValue] = field(repr=False)
     until: float | None = None
+    org: str = ""
+    usage: Usage = field(default_factory=Usage)
 
     def evaluate(self, expression: str) -> JsonValue:
         """The value of an expression of the step's own configuration.
@@ -106,6 +115,7 @@ class StepType(Generic[C]):
     body: str | None = None
     targets: tuple[str, ...] = ()
     live: bool = False
+    upstream: bool = False
 
     def kind(self, name: str) -> StepKind:
         """The type as the language sees it."""
@@ -118,6 +128,7 @@ class StepType(Generic[C]):
             body=self.body,
             targets=self.targets,
             live=self.live,
+            upstream=self.upstream,
         )
 
 

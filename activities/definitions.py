@@ -83,7 +83,10 @@ def prepare(definition: Definition, catalog: Catalog) -> Version:
     steps: dict[str, Prepared] = {}
     for step_id, (step, kind, loops) in found.items():
         uses = _references(step, kind)
-        needs = {name: depth[name] for used in uses for name in used.steps if name in depth}
+        named = {name for used in uses for name in used.steps}
+        if kind.upstream:
+            named.update(step.depends_on)
+        needs = {name: depth[name] for name in sorted(named) if name in depth}
         reads_input = any("input" in used.roots for used in uses)
         steps[step_id] = Prepared(step, kind, loops, needs, reads_input)
     return Version(definition, steps)

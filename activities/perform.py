@@ -10,7 +10,7 @@ A failure of the step itself is never retried by Temporal: the interpreter decid
     ├── Pausing          the run is being paused: nothing was done, and a resume asks again
     ├── StoreUnavailable the database does not answer
     ├── NotYet           a condition does not hold; asked again after its interval
-    └── (a step's code)  the step failed; details: `{"retryable": bool}`
+    └── (a step's code)  the step failed; details: `{"retryable": bool, "retry_after"?: seconds}`
 """
 
 import asyncio
@@ -104,7 +104,9 @@ class Performer:
             outcome = await self._follow(call, flight, hand_over=step_type.lane != "decides")
         except StepError as error:
             _log.info("step %s/%s failed: %s", call.run, call.step, error.stable_code)
-            details = {"retryable": error.retryable}
+            details: dict[str, bool | float] = {"retryable": error.retryable}
+            if error.retry_after is not None:
+                details["retry_after"] = error.retry_after
             raise _quiet(error.message[:MESSAGE], error.stable_code, details) from None
         except RunClosedError:
             raise _quiet("The run is over.", "RunClosed") from None
@@ -175,11 +177,11 @@ class Performer:
     # --- the step -------------------------------------------------------------------------
 
     async def _carry_out(self, call: StepCall, step_type: AnyStepType) -> Outcome:
-        prepared, own, scope = await self._desk.patiently(call, lambda: self._look(call))
+        org, prepared, own, scope = await self._desk.patiently(call, lambda: self._look(call))
         if own is not None and _answers(own, call):
             assert own.outcome is not None
             return own.outcome
-        attempt = Attempt(self._desk, call, step_type, prepared, own)
+        attempt = Attempt(self._desk, call, step_type, prepared, own, org)
         if call.once:
             if own is not None and own.status is StepStatus.RUNNING and own.worker is not None:
                 raise await attempt.failed(
@@ -198,7 +200,9 @@ class Performer:
             return outcome
         return await attempt.finished(outcome)
 
-    async def _look(self, call: StepCall) -> tuple[Prepared, StepRow | None, dict[str, JsonValue]]:
+    async def _look(
+        self, call: StepCall
+    ) -> tuple[str, Prepared, StepRow | None, dict[str, JsonValue]]:
         """Everything that the step needs to know, in one transaction when all is cached."""
         pinned = await self._scopes.version_of(call.run)
         if pinned is None:
@@ -218,7 +222,7 @@ class Performer:
             # The signal may be late: it waits for the workflow task that local activities hold.
             raise PausingError
         scope = await self._scopes.build(call, facts, prepared, rows)
-        return prepared, rows.get(call.step), scope
+        return facts.org_id, prepared, rows.get(call.step), scope
 
 
 def _answers(own: StepRow, call: StepCall) -> bool:
@@ -246,7 +250,7 @@ def _closed(call: StepCall, facts: RunFacts | None) -> bool:
     )
 
 
-def _quiet(message: str, kind: str, *details: dict[str, bool]) -> ApplicationError:
+def _quiet(message: str, kind: str, *details: dict[str, bool | float]) -> ApplicationError:
     """What the interpreter is told, and the SDK need not warn of."""
     return ApplicationError(
         message, *details, type=kind, non_retryable=True, category=ApplicationErrorCategory.BENIGN

@@ -15,6 +15,7 @@ from temporalio.envconfig import ClientConfig
 from activities.registry import catalog, step_types
 from app import probes
 from app.envelope import install, render_of, respond
+from app.services.agents import Agents
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.door import Door, Refused
@@ -122,6 +123,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             database=database,
             auth=auth,
             dispatch=dispatch,
+            agents=Agents(database),
             workflows=Workflows(database, steps),
             runs=Runs(database, dispatch, steps),
             tail=tail,

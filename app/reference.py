@@ -3,7 +3,7 @@
 import json
 import textwrap
 import types
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -99,6 +99,8 @@ def _default(field: FieldInfo) -> str:
 def _spelled(annotation: Any) -> str:
     """A type as a reader of the page knows it."""
     origin = get_origin(annotation)
+    if origin is Annotated:
+        return _spelled(get_args(annotation)[0])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     if origin in (Union, types.UnionType):

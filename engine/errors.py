@@ -95,6 +95,10 @@ class StepError(SignalboxError):
 
     code = "step_failed"
 
-    def __init__(self, code: str, message: str, *, retryable: bool = True) -> None:
+    def __init__(
+        self, code: str, message: str, *, retryable: bool = True, retry_after: float | None = None
+    ) -> None:
         super().__init__(message, code=code)
         self.retryable = retryable
+        #: Seconds that whoever refused asked to be left alone.
+        self.retry_after = retry_after

@@ -18,12 +18,17 @@ PAUSING = "Pausing"
 
 
 class Failure(BaseModel):
-    """Why a step failed. Source: `StepError`; the message is bounded by the wrapper."""
+    """Why a step failed. Source: `StepError`; the message is bounded by the wrapper.
+
+    Attributes:
+        retry_after: seconds before which another attempt is of no use.
+    """
 
     code: str
     message: str
     step: str = ""
     retryable: bool = True
+    retry_after: float | None = None
 
 
 class StepFact(BaseModel):

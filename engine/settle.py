@@ -10,6 +10,9 @@ from engine.lifecycle import STEP_TERMINAL, StepStatus
 from engine.outcomes import Await, Branch, Done, Each, Outcome, Skip, Sleep
 from engine.plan import Plan, PlannedStep
 
+#: Seconds. Nobody can make a run wait longer than this by asking to be left alone.
+LONGEST_RETRY_AFTER = 3_600.0
+
 
 def settle(fact: StepFact, outcome: Outcome) -> None:
     """Take in what the step answered."""
@@ -47,7 +50,8 @@ def fail(step: PlannedStep, fact: StepFact, failure: Failure, now: float) -> Non
     fact.loop = None
     if step.retry and failure.retryable and fact.failures < step.attempts:
         fact.status = StepStatus.WAITING
-        fact.wake_at = now + step.retry.pause_after(fact.failures)
+        asked = min(failure.retry_after or 0.0, LONGEST_RETRY_AFTER)
+        fact.wake_at = now + max(step.retry.pause_after(fact.failures), asked)
     else:
         fact.status = StepStatus.FAILED
         fact.wake_at = None

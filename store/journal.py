@@ -5,7 +5,7 @@ a step what is completed or skipped is never overwritten. Source: DESIGN §3.5.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from engine.errors import Conflict, Invalid, StepError
 from engine.facts import Failure
 from engine.lifecycle import STEP_SETTLED, EventType, StepStatus
 from engine.outcomes import Answer, Await, Branch, Done, Each, Outcome, Skip, Sleep
+from engine.usage import Usage
 from store import blobs, events, steps
 from store.clock import now
 from store.database import Tx
@@ -44,11 +45,13 @@ class Attempted:
     Attributes:
         started_at: microseconds since 1970.
         begun: `begin` has told of the attempt already.
+        usage: what all attempts have asked of models; None leaves what the row says.
     """
 
     worker: str
     started_at: int
     begun: bool
+    usage: Usage | None = None
 
 
 def begin(tx: Tx, call: StepCall, worker: str, started_at: int) -> None:
@@ -105,7 +108,10 @@ def fail(tx: Tx, call: StepCall, failure: Failure, attempted: Attempted | None =
 def _who(attempted: Attempted | None) -> dict[str, Any]:
     if attempted is None:
         return {}
-    return {"worker": attempted.worker, "started_at": attempted.started_at}
+    told: dict[str, Any] = {"worker": attempted.worker, "started_at": attempted.started_at}
+    if attempted.usage is not None:
+        told["usage"] = encode(asdict(attempted.usage))
+    return told
 
 
 def _told(call: StepCall, attempted: Attempted | None) -> list[events.NewEvent]:

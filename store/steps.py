@@ -1,5 +1,6 @@
 """The rows of steps, for reading: what the run page shows and what later steps need."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from sqlalchemy import Row, Select, and_, bindparam, func, or_, select
 from engine.errors import NotFound
 from engine.lifecycle import RunStatus, StepStatus
 from engine.outcomes import Answer, Outcome
+from engine.usage import Usage
 from store import blobs
 from store.database import Tx
 from store.tables import runs, step_runs
@@ -24,6 +26,7 @@ class StepRow:
     Attributes:
         output: decoded; None as well when it is in a blob (`output_inline` is False then).
         output_size: bytes of JSON.
+        usage: what was asked of models over all attempts; None when nothing was.
         error: `{"code", "message"}` of the last failure, or `{"reason"}` of a skip.
     """
 
@@ -39,6 +42,7 @@ class StepRow:
     output_inline: bool
     error: dict[str, Any] | None
     worker: str | None
+    usage: Usage | None
     wake_at: int | None
     started_at: int | None
     completed_at: int | None
@@ -77,6 +81,7 @@ def _row(row: Row[Any]) -> StepRow:
         output_inline=row.output_blob is None,
         error=decode_object(row.error) if row.error else None,
         worker=row.worker,
+        usage=Usage(**json.loads(row.usage)) if row.usage else None,
         wake_at=row.wake_at,
         started_at=row.started_at,
         completed_at=row.completed_at,

@@ -12,6 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 from store import migrate
 from store.database import Database
 from tests.house import House, open_house
+from tests.model_server import ModelServer
 from tests.receiver import Receiver
 from workflows.contract import DATA_CONVERTER
 
@@ -76,11 +77,14 @@ async def sqlite(migrated: Path, tmp_path: Path) -> AsyncIterator[Database]:
 async def house(
     server: WorkflowEnvironment, migrated: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[House]:
-    """One worker for all tests that need nothing special of it."""
+    """One worker for all tests that need nothing special of it; its model says "Hello there."."""
     path = tmp_path_factory.mktemp("house") / "signalbox.db"
     shutil.copy(migrated, path)
     database = Database(f"sqlite:///{path}")
-    async with open_house(server.client, database) as house:
+    async with (
+        ModelServer() as models,
+        open_house(server.client, database, variables=models.settings()) as house,
+    ):
         yield house
     await database.close()
 

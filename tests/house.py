@@ -6,10 +6,11 @@ What a test starts here is carried out by the same worker that production builds
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -145,6 +146,7 @@ async def open_house(
     cached: int = 1_000,
     egress: str = "127.0.0.0/8",
     data_dir: Path = Path("unused"),
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncGenerator[House, None]:
     """A house with a worker of its own on a task queue of its own."""
     queue = f"test-{uuid4().hex}"
@@ -154,6 +156,7 @@ async def open_house(
             "SIGNALBOX_TASK_QUEUE": queue,
             "SIGNALBOX_EGRESS_ALLOW": egress,
             "SIGNALBOX_DATA_DIR": data_dir,
+            **variables,
         }
     )
     org = await database.write(lambda tx: organisations.ensure(tx, f"org-{queue}"))

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.clients.egress import Egress
+from activities.clients.models import ANTHROPIC_URL, OPENAI_URL, Access
+from engine.agent import MODEL_NAME
 
 
 class Settings(BaseSettings):
@@ -41,6 +43,34 @@ class Settings(BaseSettings):
         alias="SIGNALBOX_EGRESS_ALLOW",
         description="Networks and hosts that steps may reach although they are private.",
     )
+    ai_model: str = Field(
+        default="",
+        alias="SIGNALBOX_AI_MODEL",
+        pattern=f"^$|{MODEL_NAME}",
+        description="The model that is asked where a step or an agent names none.",
+    )
+    ai_openai_base_url: str = Field(
+        default=OPENAI_URL,
+        pattern="^https?://",
+        alias="SIGNALBOX_AI_OPENAI_BASE_URL",
+        description="Where models called `openai:…` are: OpenAI, or whoever speaks its language.",
+    )
+    ai_openai_api_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="SIGNALBOX_AI_OPENAI_API_KEY",
+        description="The key for it; a server of one's own may need none.",
+    )
+    ai_anthropic_base_url: str = Field(
+        default=ANTHROPIC_URL,
+        pattern="^https?://",
+        alias="SIGNALBOX_AI_ANTHROPIC_BASE_URL",
+        description="Where models called `anthropic:…` are.",
+    )
+    ai_anthropic_api_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="SIGNALBOX_AI_ANTHROPIC_API_KEY",
+        description="The key for it.",
+    )
     script_sandbox: Literal["auto", "none"] = Field(
         default="auto",
         alias="SIGNALBOX_SCRIPT_SANDBOX",
@@ -52,6 +82,17 @@ class Settings(BaseSettings):
     def _is_egress(cls, text: str) -> str:
         Egress.parse(text)
         return text
+
+    @property
+    def ai(self) -> Access:
+        """How models are reached."""
+        return Access(
+            model=self.ai_model,
+            openai_url=self.ai_openai_base_url,
+            openai_key=self.ai_openai_api_key,
+            anthropic_url=self.ai_anthropic_base_url,
+            anthropic_key=self.ai_anthropic_api_key,
+        )
 
     @property
     def url(self) -> str:

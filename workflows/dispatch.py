@@ -126,7 +126,13 @@ def _unwrap(error: FailureError, call: StepCall) -> Failure:
         if not isinstance(details, dict):
             return Unrecorded(code=code, message=cause.message, step=call.step, retryable=False)
         retryable = bool(details.get("retryable"))
-        return Failure(code=code, message=cause.message, step=call.step, retryable=retryable)
+        return Failure(
+            code=code,
+            message=cause.message,
+            step=call.step,
+            retryable=retryable,
+            retry_after=details.get("retry_after"),
+        )
     return Unrecorded(
         code=OUTCOME_UNKNOWN if call.once else "Lost" if call.local else "worker_lost",
         message="The worker was lost before the step answered.",

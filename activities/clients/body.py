@@ -1,4 +1,4 @@
-"""Collects an answer's body under a cap that also holds for what a small body unpacks to."""
+"""Unpacks an answer's body under a cap that also holds for what a small body unpacks to."""
 
 import zlib
 
@@ -14,7 +14,7 @@ class Unusable(Exception):
 
 
 class Body:
-    """Bytes of one answer, at most `limit` of them, before and after decompression."""
+    """The bytes of one answer, at most `limit` of them, before and after decompression."""
 
     def __init__(self, encoding: str, limit: int) -> None:
         """Prepare for one body.
@@ -31,11 +31,11 @@ class Body:
             raise Unusable("it is compressed in a way that was not asked for")
         self._limit = limit
         self._received = 0
-        self._content = bytearray()
+        self._given = 0
         self._unpacker = zlib.decompressobj(_GZIP) if encoding.endswith("gzip") else None
 
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the connection.
+    def feed(self, chunk: bytes) -> bytes:
+        """What the next bytes of the connection add to the body.
 
         Raises:
             TooLarge: More than the limit, packed or unpacked; never more than that is in memory.
@@ -44,31 +44,32 @@ class Body:
         self._received += len(chunk)
         if self._received > self._limit:
             raise TooLarge
-        if self._unpacker is None:
-            self._content += chunk
-        elif chunk:
-            self._unpack(chunk)
+        if self._unpacker is None or not chunk:
+            return chunk
+        return self._unpack(chunk)
 
-    def _unpack(self, chunk: bytes) -> None:
+    def _unpack(self, chunk: bytes) -> bytes:
+        content = bytearray()
         while chunk and self._unpacker is not None:
             if self._unpacker.eof:  # a gzip body may be several members in a row
                 self._unpacker = zlib.decompressobj(_GZIP)
-            room = self._limit - len(self._content)
+            room = self._limit - self._given - len(content)
             try:
                 # One byte more than there is room for proves that it does not fit.
-                self._content += self._unpacker.decompress(chunk, room + 1)
+                content += self._unpacker.decompress(chunk, room + 1)
             except zlib.error:
                 raise Unusable("it is not valid gzip") from None
-            if len(self._content) > self._limit:
+            if self._given + len(content) > self._limit:
                 raise TooLarge
             chunk = self._unpacker.unused_data or self._unpacker.unconsumed_tail
+        self._given += len(content)
+        return bytes(content)
 
-    def finish(self) -> bytes:
-        """Return the whole body.
+    def finish(self) -> None:
+        """See that the body is whole.
 
         Raises:
             Unusable: The compressed body ends too early.
         """
         if self._received and self._unpacker is not None and not self._unpacker.eof:
             raise Unusable("its gzip body is cut short")
-        return bytes(self._content)

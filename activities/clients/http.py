@@ -1,10 +1,11 @@
 """The one outgoing HTTP door: every step, webhook and model call leaves the house through it.
 
-    HttpDoor.request
+    HttpDoor.request, HttpDoor.open
       outgoing.py   what may be sent       URL, method and headers, before a byte is sent
       guard.py      where it may go        resolve once, judge every address, dial what was judged
       egress.py     who decides            public addresses, and SIGNALBOX_EGRESS_ALLOW
-      body.py       what may come back     a cap that holds after decompression too
+      answers.py    what comes back        whole or piece by piece, or why not
+      body.py       how much of it         a cap that holds after decompression too
 
 It follows no redirect, reads no proxy from the environment and has a deadline over everything.
 It stands on the connection pool of `httpx2` (`httpcore2`) and not on its client: the pool takes
@@ -15,17 +16,26 @@ URLs, and costs a third more CPU a request.
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Self
 
 import httpcore2
 
 from activities.clients import outgoing
-from activities.clients.body import Body, TooLarge, Unusable
+from activities.clients.answers import (
+    Code,
+    HttpAnswer,
+    HttpDoorError,
+    HttpStream,
+    Terms,
+    read_body,
+    read_headers,
+)
+from activities.clients.body import TooLarge, Unusable
 from activities.clients.egress import Egress
-from activities.clients.guard import GuardedBackend, Refused, dialled
+from activities.clients.guard import GuardedBackend, dialled
+
+__all__ = ["MAX_BYTES", "Code", "HttpAnswer", "HttpDoor", "HttpDoorError", "HttpStream"]
 
 #: Bytes of an answer's body, unless the caller says otherwise.
 MAX_BYTES = 8 * 1024 * 1024
@@ -36,62 +46,11 @@ _MAX_CONNECTIONS = 200
 _KEEP_ALIVE = 4.0
 #: Seconds for look-up, connection and TLS each, within the caller's timeout.
 _CONNECT_TIMEOUT = 10.0
-#: Chunks between two breaths of the event loop: a server may send one byte a chunk.
-_CHUNKS_A_TURN = 64
 #: Methods that may be sent again when a kept connection turns out to be dead (RFC 9110 §9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-#: How the pool words an answer that stopped, as against one that is malformed.
-_CUT = ("Server disconnected", "peer closed connection")
 
 # At DEBUG the pool would log headers of answers, cookies among them.
 logging.getLogger("httpcore2").setLevel(logging.WARNING)
-
-Code = Literal[
-    "bad_request",
-    "egress_refused",
-    "connect_failed",
-    "connection_lost",
-    "timeout",
-    "response_too_large",
-    "bad_response",
-]
-_RETRYABLE = frozenset({"connect_failed", "connection_lost", "timeout"})
-
-
-class HttpDoorError(Exception):
-    """A request that brought no answer.
-
-    The message names host and port at most: no path, query, header value or credential.
-
-    Attributes:
-        code: `bad_request` nothing was sent, the request is malformed; `egress_refused` nothing
-            was sent, the address is not allowed; `connect_failed` nothing was sent, nobody
-            answers there; `connection_lost` it ended before the answer did; `timeout`;
-            `response_too_large`; `bad_response` what came back is not a usable HTTP answer.
-        retryable: Whether the same request may well succeed later.
-    """
-
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
-        self.code: Code = code
-        self.retryable: bool = code in _RETRYABLE
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """An answer, whatever its status.
-
-    Attributes:
-        status_code: 200 to 599; a redirect is an answer like any other.
-        headers: Lower-case names; several of one name are joined by `", "`.
-        content: The body, decompressed.
-        url: What was requested, query included, fragment dropped.
-    """
-
-    status_code: int
-    headers: dict[str, str]
-    content: bytes
-    url: str
 
 
 class HttpDoor:
@@ -158,37 +117,48 @@ class HttpDoor:
         Raises:
             HttpDoorError: There is no answer; `code` says why.
         """
-        try:
-            target = outgoing.read_url(url, params)
-            checked = outgoing.read_headers(headers)
-            request = outgoing.build(method, target, checked, content)
-        except ValueError as exc:
-            raise HttpDoorError("bad_request", f"Not sent: {exc}.") from None
-        request.extensions = {"timeout": {"connect": min(timeout, _CONNECT_TIMEOUT)}}
-        peer = target.netloc.decode("ascii")
-        repeatable = method in _IDEMPOTENT or "idempotency-key" in checked
-        try:
+        request, terms = _prepare(
+            method, url, headers, params, content, timeout=timeout, max_bytes=max_bytes
+        )
+        with terms.kept():
             async with asyncio.timeout(timeout):
-                response = await self._send(request, repeatable)
+                response = await self._send(request, terms.repeatable)
                 try:
-                    answer_headers = _headers(response)
-                    body = await _read(response, answer_headers, method, max_bytes)
+                    answer_headers = read_headers(response)
+                    body = await read_body(response, answer_headers, terms)
                 finally:
                     await response.aclose()
-        except TooLarge:
-            raise HttpDoorError(
-                "response_too_large", f"The answer of {peer} is larger than {max_bytes} bytes."
-            ) from None
-        except TimeoutError:
-            raise HttpDoorError(
-                "timeout", f"{peer} did not answer completely within {timeout:g} s."
-            ) from None
-        except Exception as exc:
-            error = _translate(exc, peer)
-            if error is None:
+        return HttpAnswer(response.status, answer_headers, body, terms.url)
+
+    async def open(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        timeout: float,
+        max_bytes: int = MAX_BYTES,
+    ) -> HttpStream:
+        """Send one request and answer as soon as the head has come; the caller closes the stream.
+
+        Besides that all is as in `request`, and the request is taken for one that may be repeated.
+
+        Raises:
+            HttpDoorError: There is no answer; `code` says why.
+        """
+        request, terms = _prepare(
+            method, url, headers, None, content, timeout=timeout, max_bytes=max_bytes
+        )
+        until = asyncio.get_running_loop().time() + timeout
+        with terms.kept():
+            async with asyncio.timeout_at(until):
+                response = await self._send(request, repeatable=True)
+            try:
+                return HttpStream(response, terms, until)
+            except (TooLarge, Unusable):
+                await response.aclose()
                 raise
-            raise error from None
-        return HttpAnswer(response.status, answer_headers, body, str(target))
 
     async def _send(self, request: httpcore2.Request, repeatable: bool) -> httpcore2.Response:
         """Send, and read the answer's head."""
@@ -207,64 +177,28 @@ def _tls() -> ssl.SSLContext:
     return httpcore2.default_ssl_context()
 
 
-def _headers(response: httpcore2.Response) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers:
-        name, value = raw_name.decode("ascii").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
-
-
-async def _read(
-    response: httpcore2.Response, headers: Mapping[str, str], method: str, max_bytes: int
-) -> bytes:
-    """Read the body.
+def _prepare(
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None,
+    params: outgoing.Params | None,
+    content: bytes | None,
+    *,
+    timeout: float,
+    max_bytes: int,
+) -> tuple[httpcore2.Request, Terms]:
+    """What is to be sent.
 
     Raises:
-        TooLarge: It passes the cap, or announces that it will.
-        Unusable: It has no status of an answer, or its encoding cannot be undone.
+        HttpDoorError: `bad_request`.
     """
-    if response.status < 200:
-        raise Unusable(f"it has the status {response.status}")
-    body = Body(headers.get("content-encoding", ""), max_bytes)
-    # The pool has checked that a Content-Length is a number.
-    if method != "HEAD" and int(headers.get("content-length", "0")) > max_bytes:
-        raise TooLarge
-    chunks: AsyncGenerator[bytes] = response.aiter_stream()
-    async with aclosing(chunks):
-        count = 0
-        async for chunk in chunks:
-            body.feed(chunk)
-            count += 1
-            if count % _CHUNKS_A_TURN == 0:
-                await asyncio.sleep(0)
-    return body.finish()
-
-
-def _translate(exc: Exception, peer: str) -> HttpDoorError | None:
-    """Say what went wrong in our words; None for what is a defect of ours."""
-    match exc:
-        case Refused():
-            return HttpDoorError("egress_refused", f"Not sent: {exc}")
-        case httpcore2.ConnectTimeout():
-            return HttpDoorError("timeout", f"No connection to {peer} in time.")
-        case httpcore2.ConnectError():
-            return HttpDoorError("connect_failed", f"No connection to {peer}: {_reason(exc)}.")
-        case httpcore2.NetworkError():
-            return HttpDoorError("connection_lost", f"The connection to {peer} was lost.")
-        case httpcore2.RemoteProtocolError() if str(exc).startswith(_CUT):
-            return HttpDoorError("connection_lost", f"{peer} closed the connection too early.")
-        case httpcore2.ProtocolError():
-            return HttpDoorError("bad_response", f"{peer} did not answer in HTTP.")
-        case Unusable():
-            return HttpDoorError("bad_response", f"The answer of {peer} is unusable: {exc}.")
-    return None
-
-
-def _reason(exc: BaseException) -> str:
-    """The innermost reason of a failed connection, such as `Connection refused`."""
-    while (cause := exc.__cause__ or exc.__context__) is not None:
-        exc = cause
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror[:200]
-    return str(exc)[:200] or "unknown reason"
+    try:
+        target = outgoing.read_url(url, params)
+        checked = outgoing.read_headers(headers)
+        request = outgoing.build(method, target, checked, content)
+    except ValueError as exc:
+        raise HttpDoorError("bad_request", f"Not sent: {exc}.") from None
+    request.extensions = {"timeout": {"connect": min(timeout, _CONNECT_TIMEOUT)}}
+    peer = target.netloc.decode("ascii")
+    repeatable = method in _IDEMPOTENT or "idempotency-key" in checked
+    return request, Terms(method, str(target), peer, repeatable, timeout, max_bytes)

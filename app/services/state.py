@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.services.agents import Agents
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.health import Health
@@ -18,6 +19,7 @@ class State:
     database: Database
     auth: Auth
     dispatch: Dispatch
+    agents: Agents
     workflows: Workflows
     runs: Runs
     tail: Tail

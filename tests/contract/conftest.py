@@ -5,9 +5,10 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx2
 import pytest
@@ -83,12 +84,19 @@ async def app(settings: Settings, temporal: str) -> AsyncIterator[FastAPI]:
 
 
 @contextlib.asynccontextmanager
-async def working(settings: Settings, address: str) -> AsyncIterator[None]:
-    """A worker on the same database and task queue."""
+async def working(
+    settings: Settings, address: str, variables: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[None]:
+    """A worker on the same database and task queue, with these variables besides."""
     client = await Client.connect(address, data_converter=DATA_CONVERTER)
     database = Database(settings.database_url)
-    worker_settings = WorkerSettings(
-        database_url=settings.database_url, task_queue=settings.task_queue, script_sandbox="none"
+    worker_settings = WorkerSettings.model_validate(
+        {
+            "database_url": settings.database_url,
+            "task_queue": settings.task_queue,
+            "script_sandbox": "none",
+            **variables,
+        }
     )
     try:
         async with (

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from activities.base import Clients, StepContext
+from activities.clients.agents import Agents
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
+from activities.clients.models import Access, Models
 from activities.clients.shell import Shell
 from activities.registry import step_types
 from engine.outcomes import Outcome
+from store.database import Database
 
 KEY = "ab/step/-/1"
 
@@ -41,7 +44,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(egress: str = "127.0.0.0/8") -> AsyncIterator[Bench]:
-    """A bench whose steps may reach these addresses."""
+async def bench(
+    egress: str = "127.0.0.0/8", access: Access | None = None, database: Database | None = None
+) -> AsyncIterator[Bench]:
+    """A bench whose steps may reach these addresses and models, and know these agents."""
+    kept = database or Database("sqlite:////nonexistent/signalbox.db")
     async with HttpDoor(Egress.parse(egress)) as http:
-        yield Bench(Clients(http=http, shell=Shell("auto")))
+        models = Models(http, access or Access())
+        yield Bench(Clients(http=http, shell=Shell("auto"), models=models, agents=Agents(kept)))
+    if database is None:
+        await kept.close()

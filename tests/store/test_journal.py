@@ -16,6 +16,7 @@ from engine.errors import Conflict, NotFound
 from engine.facts import Failure
 from engine.lifecycle import RunStatus, StepStatus
 from engine.outcomes import Await, Branch, Done, Each, Outcome, Skip, Sleep
+from engine.usage import Usage
 from store import executions, journal, steps
 from store.database import Database, Tx
 from store.journal import Attempted
@@ -145,6 +146,24 @@ async def test_a_failure_is_the_last_one_or_not(
     events = await database.read(lambda tx: told(tx, run))
     assert [event[0] for event in events] == ["started", "failed"]
     assert events[1][3] == {"error": error, "attempt": 2, "will_retry": status == "waiting"}
+
+
+async def test_usage_stays_until_more_is_told(database: Database, world: World) -> None:
+    """Of a failed attempt too, and past every write that has nothing to say of it."""
+    run = await database.write(world.begun)
+    asked = call(run, final=False)
+    spent, more = Usage(1, 11, 7), Usage(3, 40, 20)
+    used: list[Usage | None] = []
+    for write in (
+        lambda tx: journal.begin(tx, asked, "worker-1", 1_000),
+        lambda tx: journal.fail(tx, asked, BAD, replace(MINE, usage=spent)),
+        lambda tx: journal.begin(tx, asked, "worker-1", 1_000),
+        lambda tx: journal.fail(tx, asked, BAD, MINE),
+        lambda tx: journal.finish(tx, asked, Done(output=1), replace(MINE, usage=more)),
+    ):
+        await database.write(write)
+        used.append((await database.read(lambda tx: row(tx, run))).usage)
+    assert used == [None, spent, spent, spent, more]
 
 
 async def test_the_first_result_stands_within_a_generation(

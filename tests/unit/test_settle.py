@@ -8,7 +8,7 @@ from engine.facts import Facts, Failure, LoopFact, StepFact
 from engine.lifecycle import StepStatus
 from engine.outcomes import Await, Branch, Done, Each, Outcome, Skip, Sleep
 from engine.plan import Plan, PlannedStep, compile_plan
-from engine.settle import Recorded, fail, resume, settle
+from engine.settle import LONGEST_RETRY_AFTER, Recorded, fail, resume, settle
 from tests.unit.language import CATALOG, condition, http, loop, wait
 
 BAD = Failure(code="bad", message="bad")
@@ -66,6 +66,16 @@ def test_an_attempt_that_failed_is_made_again_later_and_its_budget_ends() -> Non
         (StepStatus.FAILED, 3, None),
     ]
     assert fact.failure == BAD
+
+
+@pytest.mark.parametrize(
+    ("asked", "due"), [(None, 102), (0.5, 102), (30, 130), (10 * LONGEST_RETRY_AFTER, 3_700)]
+)
+def test_a_retry_waits_as_long_as_it_was_asked_to(asked: float | None, due: float) -> None:
+    fact = StepFact(status=StepStatus.RUNNING)
+    busy = BAD.model_copy(update={"retry_after": asked})
+    fail(PlannedStep(id="a", type="x", retry=Retry(delay=2)), fact, busy, 100)
+    assert (fact.status, fact.wake_at) == (StepStatus.WAITING, due)
 
 
 def test_a_failure_ends_a_poll_and_a_loop() -> None:

@@ -40,6 +40,9 @@ PLAYS: dict[str, list[Play]] = {
         ({}, {"/people": 3}, {"each": "completed"}, {"sent": 3, "of": 3}),
         ({"url": "$URL/status/404"}, {"/status": 3}, {"each": "completed"}, {"sent": 0, "of": 3}),
     ],
+    "summarise_and_notify": [
+        ({}, {"/data": 1, "/notify": 1}, {"summary": "completed"}, "Hello there."),
+    ],
     "wait_for_a_condition": [
         ({}, {"/jobs": 1, "/reminders": 0}, {"remind": "skipped"}, {"path": "/jobs", "n": 1}),
         (

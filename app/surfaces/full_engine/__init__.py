@@ -1,10 +1,11 @@
 """`/api/workflows`: author, validate, run, watch, cancel, pause and resume workflows."""
 
 from app.envelope import Surface
+from app.surfaces.full_engine.agents.routes import router as agents
 from app.surfaces.full_engine.errors import render
 from app.surfaces.full_engine.runs.routes import router as runs
 from app.surfaces.full_engine.step_types.routes import router as step_types
 from app.surfaces.full_engine.workflows.routes import router as workflows
 
 #: Literal segments first: `{workflow_id}` would take them for an id.
-SURFACE = Surface("/api/workflows", (runs, step_types, workflows), render)
+SURFACE = Surface("/api/workflows", (runs, step_types, workflows, agents), render)

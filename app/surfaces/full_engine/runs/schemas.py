@@ -59,6 +59,14 @@ class RunErrorOut(TypedDict):
     step_id: NotRequired[str]
 
 
+class UsageOut(TypedDict):
+    """What a step has asked of models, over all its attempts."""
+
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
 class StepRunOut(TypedDict):
     """One step of the run's version, begun or not.
 
@@ -78,6 +86,7 @@ class StepRunOut(TypedDict):
     duration_seconds: int | None
     waiting_until: NotRequired[str]
     iterations: NotRequired[dict[str, int]]
+    usage: NotRequired[UsageOut]
 
 
 class RunOut(TypedDict):

@@ -12,6 +12,7 @@ from app.surfaces.full_engine.runs.schemas import (
     RunOut,
     StepRunOut,
     StepState,
+    UsageOut,
     VerbOut,
 )
 from app.surfaces.full_engine.wire import iso, maybe_iso, seconds_between, spelled
@@ -122,6 +123,13 @@ def _step_out(step: StepView, run: RunRow, room: _Room, words: _Room) -> StepRun
         page["waiting_until"] = iso(row.wake_at)
     if step.items is not None:
         page["iterations"] = _iterations(step.items)
+    if row.usage is not None:
+        usage = row.usage
+        page["usage"] = UsageOut(
+            requests=usage.requests,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+        )
     return page
 
 

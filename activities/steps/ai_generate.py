@@ -1,0 +1,99 @@
+"""`ai_generate`: have a model write a text, or fill in fields.
+
+Source: contracts §2.3 and §3.4. Here it answers what the model has written; writing that into an
+entity is another surface's.
+"""
+
+from typing import Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from activities.base import StepConfig, StepContext, StepType
+from activities.clients.models import Bounds, Question
+from engine.agent import Budget, FieldName, ModelName, ModelOptions, OutputSchema
+from engine.outcomes import Done
+
+
+class Config(StepConfig):
+    """Has a model write a text, or fill in fields.
+
+    `budget` is that of one attempt: `max_requests` (10 unless it says otherwise),
+    `max_total_tokens`, `max_seconds`. An object that does not fit is sent back to the model with
+    what is wrong, twice at most, within the budget.
+
+    A schema is of `type: object` and has no references; `pattern` has no look-around and no
+    back-references.
+
+    A model in a private network has to be in `SIGNALBOX_EGRESS_ALLOW`. A retry does not come before
+    the provider's `Retry-After` is over, an hour at most.
+    """
+
+    prompt: str = Field(min_length=1, description="What the model is asked.")
+    model: ModelName | None = Field(
+        default=None, description="As in `openai:NAME`; otherwise the deployment's."
+    )
+    instructions: str = Field(default="", description="What the model is told beforehand.")
+    fields: list[FieldName] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Names of texts to write; the output is an object of them.",
+    )
+    output_schema: OutputSchema | None = Field(
+        default=None, description="JSON Schema of the output, an object; instead of `fields`."
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2, description="0 to 2.")
+    max_output_tokens: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="A text that gets longer is cut there."
+    )
+    budget: Budget | None = Field(
+        default=None, description="What one attempt may use of the model."
+    )
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Self:
+        if self.fields is not None and self.output_schema is not None:
+            raise ValueError("'fields' and 'output_schema' exclude each other")
+        return self
+
+
+async def run(config: Config, context: StepContext) -> Done:
+    """Ask; answer the text, or the object."""
+    question = Question(
+        prompt=config.prompt,
+        model=config.model,
+        instructions=config.instructions,
+        schema=config.output_schema if config.fields is None else _texts(config.fields),
+        options=ModelOptions(
+            temperature=config.temperature, max_output_tokens=config.max_output_tokens
+        ),
+        budget=config.budget or Budget(),
+    )
+    bounds = Bounds(context.key, context.timeout, context.usage)
+    return Done(output=await context.clients.models.ask(question, bounds))
+
+
+def _texts(names: list[str]) -> dict[str, JsonValue]:
+    """The schema of an object of texts."""
+    return {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in names},
+        "required": [*dict.fromkeys(names)],
+        "additionalProperties": False,
+    }
+
+
+STEP = StepType(
+    config=Config,
+    run=run,
+    output="the text; with `fields` an object that has each of them as text; with `output_schema` "
+    "an object that fits it. `usage` is as in [`agent_task`](#agent_task). A text that reaches "
+    "`max_output_tokens` is kept as far as it goes.",
+    errors="not retried are `model_not_configured` (the message names the setting), "
+    "`model_refused` (401, 403), `model_not_found` (404), `model_bad_request` (other 4xx), "
+    "`model_quota_exceeded` (402, or a 429 that says so), `content_filtered` and "
+    "`budget_exceeded`; retried are `model_rate_limited` (429), `model_unavailable` (5xx, 529), "
+    "`model_bad_answer`, `output_invalid` and `timeout`; and those of the "
+    "[outgoing door](egress.md).",
+    lane="long",
+)

@@ -1,0 +1,1 @@
+"""Agents: who steps of the type `agent_task` can be given to."""
