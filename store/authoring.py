@@ -6,10 +6,9 @@ when that is no longer the latest.
 """
 
 from collections.abc import Collection
-from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Select, bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from engine.errors import Stale
 from engine.lifecycle import DefinitionStatus
@@ -20,10 +19,10 @@ from store.values import encode
 from store.workflows import GET, WorkflowRow, add_version, found, row_of
 
 # Built once: making a statement costs more than carrying it out.
-# `NO KEY UPDATE`: runs may start meanwhile, of the version that is there.
-_EDIT = GET.with_for_update(key_share=True)
-#: Waits for the runs that are being started, and lets nobody start one until it is over.
-_CLOSE = GET.with_for_update()
+# `FOR NO KEY UPDATE` waits for the runs that are being started, and lets nobody start one until it
+# is over. A plain `FOR UPDATE` would also wait for runs that are only written: a row that is
+# changed twice in a transaction has its foreign keys looked at again.
+_LOCK = GET.with_for_update(key_share=True)
 _CHANGE = update(workflows).where(workflows.c.id == bindparam("workflow")).returning(workflows)
 _UNPINNED = delete(versions).where(
     versions.c.workflow_id == bindparam("workflow"),
@@ -55,7 +54,7 @@ def revise(
         NotFound: There is no such workflow in the organisation.
         Stale: It is at none of the revisions that were read.
     """
-    row = _locked(tx, _EDIT, org_id, workflow_id, read)
+    row = _locked(tx, org_id, workflow_id, read)
     at = _after(row)
     add_version(tx, row.id, row.version + 1, definition, change_summary, at)
     changed = _CHANGE.values(
@@ -78,7 +77,7 @@ def set_status(
         NotFound: There is no such workflow in the organisation.
         Stale: It is at none of the revisions that were read.
     """
-    row = _locked(tx, _CLOSE, org_id, workflow_id, read)
+    row = _locked(tx, org_id, workflow_id, read)
     if row.status == status:
         return row, False
     changed = _CHANGE.values(status=status, updated_at=_after(row))
@@ -92,15 +91,15 @@ def end(tx: Tx, org_id: str, workflow_id: str, read: Read = None) -> WorkflowRow
         NotFound: There is no such workflow in the organisation.
         Stale: It is at none of the revisions that were read.
     """
-    row = _locked(tx, _CLOSE, org_id, workflow_id, read)
+    row = _locked(tx, org_id, workflow_id, read)
     at = _after(row)
     tx.execute(_CHANGE.values(deleted_at=at, updated_at=at), {"workflow": row.id})
     tx.execute(_UNPINNED, {"workflow": row.id})
     return row
 
 
-def _locked(tx: Tx, query: Select[Any], org_id: str, workflow_id: str, read: Read) -> WorkflowRow:
-    row = found(tx, query, org_id, workflow_id)
+def _locked(tx: Tx, org_id: str, workflow_id: str, read: Read) -> WorkflowRow:
+    row = found(tx, _LOCK, org_id, workflow_id)
     if read is not None and row.revision not in read:
         raise Stale("The workflow has changed since it was read.")
     return row

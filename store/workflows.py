@@ -34,8 +34,8 @@ GET = select(workflows).where(
     workflows.c.org_id == bindparam("org"),
     workflows.c.deleted_at.is_(None),
 )
-# `FOR KEY SHARE`: runs that start do not wait for each other, nor for a new version.
-_HOLD = GET.with_for_update(read=True, key_share=True)
+# `FOR SHARE`: runs that start do not wait for each other.
+_HOLD = GET.with_for_update(read=True)
 
 
 @dataclass(frozen=True)

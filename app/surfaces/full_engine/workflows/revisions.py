@@ -25,12 +25,12 @@ _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 _LIST = re.compile(rf"[ \t,]*{_TAG.pattern}([ \t]*,[ \t]*({_TAG.pattern})?)*[ \t]*")
 
 
-def tag(row: WorkflowRow) -> dict[str, str]:
+def etag(row: WorkflowRow) -> dict[str, str]:
     """The header that names the revision of a workflow."""
     return {"ETag": f'"{row.revision}"'}
 
 
-def read(values: Sequence[str]) -> frozenset[str] | None:
+def revisions(values: Sequence[str]) -> frozenset[str] | None:
     """The revisions that the values of `If-Match` name; None when any will do.
 
     A weak tag matches nothing.

@@ -9,7 +9,7 @@ from app.services.workflows import Edit, Filter, NewWorkflow
 from app.surfaces.full_engine.errors import BODY, errors, problem_out, render
 from app.surfaces.full_engine.wire import DoneOut, Limit, Offset, Words, WorkflowId, bare
 from app.surfaces.full_engine.workflows import shapes
-from app.surfaces.full_engine.workflows.revisions import IfMatch, read, tag, tagged
+from app.surfaces.full_engine.workflows.revisions import IfMatch, etag, revisions, tagged
 from app.surfaces.full_engine.workflows.schemas import (
     CreatedOut,
     CreateIn,
@@ -39,11 +39,11 @@ VersionQuery = Annotated[int, Query(ge=0, le=2**31 - 1)]
 
 def _answer(row: WorkflowRow, definition: dict[str, Any]) -> Json:
     body = OneWorkflowOut(workflow=shapes.workflow_full_out(row, definition))
-    return Json(body, 200, tag(row))
+    return Json(body, 200, etag(row))
 
 
 def _read(request: Request) -> Read:
-    return read(request.headers.getlist("if-match"))
+    return revisions(request.headers.getlist("if-match"))
 
 
 @router.get("", response_model=WorkflowsOut, responses=errors())
@@ -75,7 +75,7 @@ async def create_workflow(request: Request, caller: Editor, body: CreateIn) -> J
     return Json(
         CreatedOut(id=workflow["id"], workflow=workflow),
         201,
-        {"Location": f"/api/workflows/{workflow['id']}", **tag(row)},
+        {"Location": f"/api/workflows/{workflow['id']}", **etag(row)},
     )
 
 
