@@ -31,6 +31,7 @@ from engine.errors import (
     NotFound,
     Problem,
     SignalboxError,
+    Stale,
     StepError,
     Unauthorized,
     Unavailable,
@@ -43,6 +44,7 @@ log = logging.getLogger("signalbox.api")
 STATUS: Mapping[type[SignalboxError], int] = {
     NotFound: 404,
     Conflict: 409,
+    Stale: 412,
     Invalid: 422,
     Forbidden: 403,
     Unauthorized: 401,

@@ -25,6 +25,7 @@ from app.services.runs import Runs
 from app.services.state import State
 from app.services.stream import Tail
 from app.services.sweeper import Sweeper
+from app.services.templates import Templates, builtin_templates
 from app.services.workflows import Workflows
 from app.settings import Settings
 from app.surfaces import SURFACES
@@ -119,12 +120,14 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         steps = catalog()
         tail = Tail(database)
         sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs)
+        workflows = Workflows(database, steps, dispatch)
         state = State(
             database=database,
             auth=auth,
             dispatch=dispatch,
             agents=Agents(database),
-            workflows=Workflows(database, steps),
+            workflows=workflows,
+            templates=Templates(database, workflows, builtin_templates()),
             runs=Runs(database, dispatch, steps),
             tail=tail,
             health=Health(database, dispatch),

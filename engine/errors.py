@@ -3,6 +3,7 @@
     SignalboxError
     ├── NotFound        absent, or of another organisation: both look the same
     ├── Conflict        the thing exists and its state forbids the request
+    ├── Stale           it is no longer what the caller has read
     ├── Invalid         understood and refused; `problems` says where
     ├── Forbidden       the caller is known and may not
     ├── Unauthorized    the caller is not known
@@ -54,6 +55,12 @@ class Conflict(SignalboxError):
     """The present state does not allow it."""
 
     code = "conflict"
+
+
+class Stale(SignalboxError):
+    """It has changed since it was read."""
+
+    code = "precondition_failed"
 
 
 class Invalid(SignalboxError):

@@ -4,7 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Row, Text, bindparam, cast, exists, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from engine.errors import NotFound
@@ -18,6 +29,13 @@ from store.values import decode_object, decode_strings, encode
 _DEFINITION = select(versions.c.definition).where(
     versions.c.workflow_id == bindparam("workflow"), versions.c.version == bindparam("version")
 )
+GET = select(workflows).where(
+    workflows.c.id == bindparam("workflow"),
+    workflows.c.org_id == bindparam("org"),
+    workflows.c.deleted_at.is_(None),
+)
+# `FOR SHARE`: runs that start do not wait for each other.
+_HOLD = GET.with_for_update(read=True)
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,20 @@ class WorkflowRow:
     version: int
     created_at: int
     updated_at: int
+
+    @property
+    def revision(self) -> str:
+        """Another one after every change of the workflow, whatever it was."""
+        return f"{self.version}-{self.updated_at}"
+
+
+@dataclass(frozen=True)
+class VersionHead:
+    """One version without its definition, as in lists."""
+
+    version: int
+    change_summary: str
+    created_at: int
 
 
 @dataclass(frozen=True)
@@ -77,16 +109,28 @@ def create(
         )
         .returning(workflows)
     ).one()
+    add_version(tx, row.id, 1, definition, change_summary, at)
+    return row_of(row)
+
+
+def add_version(
+    tx: Tx,
+    workflow_id: str,
+    version: int,
+    definition: dict[str, JsonValue],
+    change_summary: str,
+    at: int,
+) -> None:
+    """Keep a version; whoever counts on has locked the workflow's row."""
     tx.execute(
         versions.insert().values(
-            workflow_id=row.id,
-            version=1,
+            workflow_id=workflow_id,
+            version=version,
             definition=encode(definition),
             change_summary=change_summary,
             created_at=at,
         )
     )
-    return _row(row)
 
 
 def get(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow:
@@ -95,16 +139,37 @@ def get(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow:
     Raises:
         NotFound: There is none, or it is another organisation's, or it was deleted.
     """
-    row = tx.execute(
-        select(workflows).where(
-            workflows.c.id == workflow_id,
-            workflows.c.org_id == org_id,
-            workflows.c.deleted_at.is_(None),
-        )
-    ).one_or_none()
+    return found(tx, GET, org_id, workflow_id)
+
+
+def hold(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow:
+    """The workflow, whose status stays and which is not deleted until the transaction ends.
+
+    For whoever starts or resumes a run of it: a workflow that is paused or deleted at the same
+    time is either found so here, or finds the run.
+
+    Raises:
+        NotFound: There is none, or it is another organisation's, or it was deleted.
+    """
+    return found(tx, _HOLD, org_id, workflow_id)
+
+
+def found(tx: Tx, query: Select[Any], org_id: str, workflow_id: str) -> WorkflowRow:
+    """What a variant of `GET` finds.
+
+    Raises:
+        NotFound: There is none, or it is another organisation's, or it was deleted.
+    """
+    row = tx.execute(query, {"workflow": workflow_id, "org": org_id}).one_or_none()
     if row is None:
         raise NotFound("There is no such workflow.", code="workflow_not_found")
-    return _row(row)
+    return row_of(row)
+
+
+def is_there(tx: Tx, workflow_id: str) -> bool:
+    """Whether the workflow is there and was not deleted, whosever it is."""
+    there = select(workflows.c.id).where(workflows.c.id == workflow_id)
+    return tx.scalar(there.where(workflows.c.deleted_at.is_(None))) is not None
 
 
 def page(
@@ -133,7 +198,26 @@ def page(
         .offset(offset)
     )
     total = tx.execute(select(func.count()).select_from(workflows).where(*wanted)).scalar_one()
-    return [_row(row) for row in rows], total
+    return [row_of(row) for row in rows], total
+
+
+def version_page(
+    tx: Tx, workflow_id: str, *, limit: int, offset: int
+) -> tuple[list[VersionHead], int]:
+    """A page of the versions of a workflow, newest first, and how many there are in all.
+
+    It asks for no organisation: the caller has got the workflow.
+    """
+    mine = versions.c.workflow_id == workflow_id
+    rows = tx.execute(
+        select(versions.c.version, versions.c.change_summary, versions.c.created_at)
+        .where(mine)
+        .order_by(versions.c.version.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    total = tx.execute(select(func.count()).select_from(versions).where(mine)).scalar_one()
+    return [VersionHead(*row) for row in rows], total
 
 
 def version(tx: Tx, workflow_id: str, version: int) -> VersionRow:
@@ -177,7 +261,8 @@ def _tagged(tx: Tx, tag: str) -> ColumnElement[bool]:
     return exists(select(1).select_from(each).where(each.c.value == tag))
 
 
-def _row(row: Row[Any]) -> WorkflowRow:
+def row_of(row: Row[Any]) -> WorkflowRow:
+    """A row of the table, as this room passes it on."""
     return WorkflowRow(
         id=row.id,
         org_id=row.org_id,

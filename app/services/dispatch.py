@@ -6,7 +6,7 @@ Temporal again what it has not heard. A call gives up after `PATIENCE` seconds.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -31,6 +31,8 @@ log = logging.getLogger("signalbox.dispatch")
 #: Seconds that one call to Temporal may take; DESIGN §3.2.
 PATIENCE = 5.0
 _RPC_TIMEOUT = timedelta(seconds=PATIENCE)
+#: Runs that are told of something at the same time.
+_AT_ONCE = 20
 #: Seconds for which dispatched runs are gathered before the store is told of them together.
 _GATHER = 0.05
 #: What a call to a Temporal that is away raises: the client wraps a failed first connection in a
@@ -106,6 +108,17 @@ class Dispatch:
                 await _reach(handle.signal(PAUSE, rpc_timeout=_RPC_TIMEOUT))
             case None:
                 pass
+
+    async def tell(self, runs: Sequence[RunRow]) -> None:
+        """Tell what was asked of many runs; the sweeper tells the rest when Temporal is away."""
+        for start in range(0, len(runs), _AT_ONCE):
+            acts = (self.carry_out(run) for run in runs[start : start + _AT_ONCE])
+            for failure in await asyncio.gather(*acts, return_exceptions=True):
+                if isinstance(failure, Unavailable) and not isinstance(failure, NotStarted):
+                    log.info("%d runs learn later what was asked: %s", len(runs), failure.message)
+                    return
+                if failure is not None and not isinstance(failure, NotStarted):
+                    raise failure
 
     async def ended(self, run: RunRow) -> str | None:
         """How the execution ended, in Temporal's words; None while it is open.

@@ -15,7 +15,7 @@ from app.services.dispatch import Dispatch
 from app.services.failpoints import failpoint
 from app.services.once import Once
 from engine.catalog import Catalog
-from engine.errors import Conflict, Invalid, Unavailable
+from engine.errors import Conflict, Invalid, NotFound, Unavailable
 from engine.lifecycle import TERMINAL, DefinitionStatus, RunStatus
 from store import blobs, executions, idempotency, runs, steps, values, workflows
 from store.database import Database, Tx
@@ -68,10 +68,15 @@ class StepView:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run with every step of its version, in definition order."""
+    """A run with every step of its version, in definition order.
+
+    Attributes:
+        orphaned: its workflow was deleted.
+    """
 
     row: RunRow
     steps: list[StepView]
+    orphaned: bool
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,7 @@ class Runs:
                     )
                     for outlined in self._outline(tx, row)
                 ],
+                orphaned=not workflows.is_there(tx, row.workflow_id),
             )
 
         return await self._database.read(work)
@@ -259,11 +265,19 @@ class Runs:
         Raises:
             NotFound: there is no such run.
             Invalid: there is no such step.
-            Conflict: the run is not paused, failed or cancelled, or the step lacks a result.
+            Conflict: the run is not paused, failed or cancelled, the step lacks a result, or the
+                workflow was deleted.
         """
-        run = await self._database.write(
-            lambda tx: executions.resume(tx, caller.org_id, run_id, from_step, self._catalog)
-        )
+
+        def work(tx: Tx) -> RunRow:
+            row = runs.get(tx, caller.org_id, run_id)
+            try:
+                workflows.hold(tx, caller.org_id, row.workflow_id)
+            except NotFound as error:
+                raise Conflict("The workflow of the run was deleted.") from error
+            return executions.resume(tx, caller.org_id, run_id, from_step, self._catalog)
+
+        run = await self._database.write(work)
         await self._dispatch.attempt(run)
         return run
 
@@ -308,7 +322,7 @@ def _recall(tx: Tx, org_id: str, once: Once) -> Answered | None:
 
 
 def _accept(tx: Tx, org_id: str, wanted: Start) -> RunRow:
-    workflow = workflows.get(tx, org_id, wanted.workflow_id)
+    workflow = workflows.hold(tx, org_id, wanted.workflow_id)
     if workflow.status not in RUNNABLE:
         raise Conflict(f"The workflow is {workflow.status} and cannot be run.")
     return runs.accept(

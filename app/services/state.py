@@ -8,6 +8,7 @@ from app.services.dispatch import Dispatch
 from app.services.health import Health
 from app.services.runs import Runs
 from app.services.stream import Tail
+from app.services.templates import Templates
 from app.services.workflows import Workflows
 from store.database import Database
 
@@ -21,6 +22,7 @@ class State:
     dispatch: Dispatch
     agents: Agents
     workflows: Workflows
+    templates: Templates
     runs: Runs
     tail: Tail
     health: Health

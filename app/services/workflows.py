@@ -1,17 +1,22 @@
-"""Things done to workflows: validate, create, read, list."""
+"""Things done to workflows: validate, create, read, change, compare, delete."""
 
 import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 from app.services.auth import Caller
+from app.services.dispatch import Dispatch
+from engine import diff
 from engine.catalog import Catalog
+from engine.definition import Definition
 from engine.errors import Invalid, Problem
 from engine.lifecycle import DefinitionStatus
 from engine.validation import Checked, check
-from store import workflows
+from store import authoring, live, workflows
+from store.authoring import Read
 from store.database import Database, Tx
-from store.workflows import WorkflowRow
+from store.runs import RunRow
+from store.workflows import VersionHead, VersionRow, WorkflowRow
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,24 @@ class NewWorkflow:
     status: DefinitionStatus
     trigger_type: str
     tags: list[str]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A next version; tags and trigger stay as they are where they are None."""
+
+    definition: dict[str, Any]
+    change_summary: str
+    tags: list[str] | None = None
+    trigger_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What leads from one version to another: RFC 6902 operations, and a sentence."""
+
+    operations: list[diff.Operation]
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -46,9 +69,10 @@ class Filter:
 class Workflows:
     """The workflows of every organisation, each through its callers."""
 
-    def __init__(self, database: Database, catalog: Catalog) -> None:
+    def __init__(self, database: Database, catalog: Catalog, dispatch: Dispatch) -> None:
         self._database = database
         self._catalog = catalog
+        self._dispatch = dispatch
 
     async def validate(self, definition: dict[str, Any]) -> Checked:
         """Everything that is wrong with a definition; nothing is executed or kept."""
@@ -67,10 +91,7 @@ class Workflows:
         Raises:
             Invalid: the definition is not valid; `problems` are those of `validate`.
         """
-        checked = await self.validate(new.definition)
-        definition = checked.definition
-        if definition is None:
-            raise Invalid("The definition is not valid.", problems=checked.problems)
+        definition = await self._valid(new.definition)
 
         def work(tx: Tx) -> WorkflowRow:
             return workflows.create(
@@ -85,6 +106,12 @@ class Workflows:
             )
 
         return await self._database.write(work)
+
+    async def _valid(self, definition: dict[str, Any]) -> Definition:
+        checked = await self.validate(definition)
+        if checked.definition is None:
+            raise Invalid("The definition is not valid.", problems=checked.problems)
+        return checked.definition
 
     async def get(self, caller: Caller, workflow_id: str) -> tuple[WorkflowRow, dict[str, Any]]:
         """The workflow and its latest definition.
@@ -113,3 +140,136 @@ class Workflows:
             )
         )
         return Page(rows, total)
+
+    async def revise(
+        self, caller: Caller, workflow_id: str, edit: Edit, read: Read = None
+    ) -> WorkflowRow:
+        """Keep the next version, also when it is like the last one.
+
+        Args:
+            caller: whose workflow it is.
+            workflow_id: the workflow.
+            edit: what is new.
+            read: revisions, one of which it has to be at; None for whatever it is at.
+
+        Raises:
+            NotFound: there is no such workflow.
+            Invalid: the definition is not valid.
+            Stale: somebody else has changed the workflow since it was read.
+        """
+        definition = await self._valid(edit.definition)
+        return await self._database.write(
+            lambda tx: authoring.revise(
+                tx,
+                caller.org_id,
+                workflow_id,
+                name=definition.name,
+                description=definition.description,
+                definition=edit.definition,
+                change_summary=edit.change_summary,
+                tags=edit.tags,
+                trigger_type=edit.trigger_type,
+                read=read,
+            )
+        )
+
+    async def roll_back(
+        self,
+        caller: Caller,
+        workflow_id: str,
+        version: int,
+        change_summary: str | None,
+        read: Read = None,
+    ) -> tuple[WorkflowRow, dict[str, Any]]:
+        """Make an earlier definition the next version; the workflow and that definition.
+
+        Raises:
+            NotFound: there is no such workflow, or it has no such version.
+            Invalid: the definition is not valid any more.
+            Stale: somebody else has changed the workflow since it was read.
+        """
+        earlier = await self.version(caller, workflow_id, version)
+        edit = Edit(earlier.definition, change_summary or f"Rolled back to version {version}")
+        return await self.revise(caller, workflow_id, edit, read), earlier.definition
+
+    async def set_status(
+        self, caller: Caller, workflow_id: str, status: DefinitionStatus, read: Read = None
+    ) -> tuple[WorkflowRow, dict[str, Any]]:
+        """Give the workflow a status; with `paused`, pause its runs. It and its definition.
+
+        Raises:
+            NotFound: there is no such workflow.
+            Stale: somebody else has changed the workflow since it was read.
+        """
+
+        def work(tx: Tx) -> tuple[WorkflowRow, dict[str, Any], list[RunRow]]:
+            row, changed = authoring.set_status(tx, caller.org_id, workflow_id, status, read)
+            pauses = changed and status is DefinitionStatus.PAUSED
+            told = live.pause_all(tx, caller.org_id, row.id) if pauses else []
+            return row, workflows.version(tx, row.id, row.version).definition, told
+
+        row, definition, told = await self._database.write(work)
+        await self._dispatch.tell(told)
+        return row, definition
+
+    async def delete(self, caller: Caller, workflow_id: str, read: Read = None) -> None:
+        """Delete the workflow and what would start it, and cancel its runs.
+
+        Raises:
+            NotFound: there is no such workflow.
+            Stale: somebody else has changed the workflow since it was read.
+        """
+        told = await self._database.write(lambda tx: _delete(tx, caller.org_id, workflow_id, read))
+        await self._dispatch.tell(told)
+
+    async def versions(
+        self, caller: Caller, workflow_id: str, limit: int, offset: int
+    ) -> tuple[list[VersionHead], int]:
+        """The versions, newest first, and how many there are in all.
+
+        Raises:
+            NotFound: there is no such workflow.
+        """
+
+        def work(tx: Tx) -> tuple[list[VersionHead], int]:
+            row = workflows.get(tx, caller.org_id, workflow_id)
+            return workflows.version_page(tx, row.id, limit=limit, offset=offset)
+
+        return await self._database.read(work)
+
+    async def version(self, caller: Caller, workflow_id: str, version: int) -> VersionRow:
+        """One version.
+
+        Raises:
+            NotFound: there is no such workflow, or it has no such version.
+        """
+
+        def work(tx: Tx) -> VersionRow:
+            row = workflows.get(tx, caller.org_id, workflow_id)
+            return workflows.version(tx, row.id, version)
+
+        return await self._database.read(work)
+
+    async def difference(self, caller: Caller, workflow_id: str, old: int, new: int) -> Difference:
+        """What leads from one version to the other.
+
+        Raises:
+            NotFound: there is no such workflow, or it lacks one of the versions.
+        """
+
+        def work(tx: Tx) -> tuple[VersionRow, VersionRow]:
+            row = workflows.get(tx, caller.org_id, workflow_id)
+            return workflows.version(tx, row.id, old), workflows.version(tx, row.id, new)
+
+        def compare(before: dict[str, Any], after: dict[str, Any]) -> Difference:
+            return Difference(diff.diff(before, after), diff.summary(before, after))
+
+        before, after = await self._database.read(work)
+        return await asyncio.to_thread(compare, before.definition, after.definition)
+
+
+def _delete(tx: Tx, org_id: str, workflow_id: str, read: Read) -> list[RunRow]:
+    """All that goes with a workflow, in one transaction; the runs that Temporal has to learn of."""
+    row = authoring.end(tx, org_id, workflow_id, read)
+    # Its schedules end here as well, in the same transaction; Temporal's once it is committed.
+    return live.cancel_all(tx, org_id, row.id)

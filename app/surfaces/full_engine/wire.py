@@ -9,13 +9,20 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from typing_extensions import TypedDict
 
 #: Text that every database column takes: a NUL has no place in PostgreSQL.
 Words = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
 
+#: Text that people read, of any characters but NUL.
+Sentence = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
+
 WorkflowId = Annotated[str, Path(description="`wf_` and 32 hex digits.")]
+TemplateId = Annotated[str, Path(description="`tpl_` and 32 hex digits.")]
 RunId = Annotated[str, Path(description="`run_` and 32 hex digits.")]
+#: The number of a version, in a body; one that is none is as unknown as one that is not there yet.
+Version = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 
@@ -27,6 +34,12 @@ class In(BaseModel):
     """Base of every body: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class DoneOut(TypedDict):
+    """It is done."""
+
+    success: Literal[True]
 
 
 def spelled(prefix: Prefix, hexadecimal: str) -> str:

@@ -90,10 +90,13 @@ class StepRunOut(TypedDict):
 
 
 class RunOut(TypedDict):
-    """A run, as in lists. `intent` is what was asked of it and has not happened yet."""
+    """A run, as in lists. `intent` is what was asked of it and has not happened yet.
+
+    `workflow_id` is null once the workflow was deleted; `workflow_name` is what it was called.
+    """
 
     id: str
-    workflow_id: str
+    workflow_id: str | None
     workflow_name: str
     version: int
     status: RunState

@@ -71,8 +71,11 @@ def run_full_out(view: RunView) -> RunFullOut:
     run = spelled("run_", row.id)
     size = len(to_json(row.output))
     shown = row.output_blob is None and size <= INLINE and room.takes(size)
+    page = run_out(row)
+    if view.orphaned:
+        page["workflow_id"] = None
     return RunFullOut(
-        **run_out(row),
+        **page,
         output=row.output if shown else None,
         output_url=None if shown else f"/api/workflows/runs/{run}/output",
         step_runs=[_step_out(step, row, room, words) for step in view.steps],

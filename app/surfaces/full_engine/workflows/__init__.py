@@ -1,1 +1,1 @@
-"""Authoring: create, list, read and validate workflows."""
+"""Authoring: create, list, read, change, compare, validate and delete workflows."""

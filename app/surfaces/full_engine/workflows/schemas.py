@@ -1,12 +1,12 @@
 """What is taken and answered about workflows."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.surfaces.full_engine.errors import ProblemOut
-from app.surfaces.full_engine.wire import In, Words
+from app.surfaces.full_engine.wire import In, Sentence, Version, Words
 from engine.lifecycle import DefinitionStatus
 
 #: Shown as the language's own schema; read by `engine.validation`, which says all that is wrong.
@@ -21,6 +21,28 @@ class CreateIn(In):
     trigger_type: TriggerType = "manual"
     tags: list[Words] = Field(default=[], max_length=50)
     status: DefinitionStatus = DefinitionStatus.ACTIVE
+
+
+class UpdateIn(In):
+    """The next version; tags and trigger stay as they are unless they are given."""
+
+    definition: Document
+    change_summary: Sentence = "Updated"
+    tags: list[Words] | None = Field(default=None, max_length=50)
+    trigger_type: TriggerType | None = None
+
+
+class StatusIn(In):
+    """What the workflow may do from now on."""
+
+    status: DefinitionStatus
+
+
+class RollbackIn(In):
+    """The version whose definition becomes the next one."""
+
+    version: Version
+    change_summary: Sentence | None = None
 
 
 class ValidateIn(In):
@@ -75,3 +97,45 @@ class ValidatedOut(TypedDict):
     valid: bool
     errors: list[str]
     problems: list[ProblemOut]
+
+
+class VersionOut(TypedDict):
+    """A version, as in lists."""
+
+    version: int
+    change_summary: str
+    created_at: str
+
+
+class VersionFullOut(VersionOut):
+    """A version with its definition."""
+
+    definition: dict[str, Any]
+
+
+class VersionsOut(TypedDict):
+    """A page of versions; `total` counts all pages."""
+
+    versions: list[VersionOut]
+    total: int
+
+
+#: One operation of RFC 6902; `value` with add and replace, `from` with move.
+OperationOut = TypedDict(
+    "OperationOut",
+    {
+        "op": Literal["add", "remove", "replace", "move"],
+        "path": str,
+        "value": NotRequired[Any],
+        "from": NotRequired[str],
+    },
+)
+
+
+class DiffOut(TypedDict):
+    """What makes version `v2` of version `v1`, when it is applied in this order."""
+
+    diff: list[OperationOut]
+    summary: str
+    v1: int
+    v2: int

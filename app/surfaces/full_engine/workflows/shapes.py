@@ -3,9 +3,9 @@
 from typing import Any
 
 from app.surfaces.full_engine.wire import iso, spelled
-from app.surfaces.full_engine.workflows.schemas import WorkflowFullOut, WorkflowOut
+from app.surfaces.full_engine.workflows.schemas import VersionOut, WorkflowFullOut, WorkflowOut
 from engine.lifecycle import DefinitionStatus
-from store.workflows import WorkflowRow
+from store.workflows import VersionHead, VersionRow, WorkflowRow
 
 
 def workflow_out(row: WorkflowRow) -> WorkflowOut:
@@ -26,3 +26,10 @@ def workflow_out(row: WorkflowRow) -> WorkflowOut:
 def workflow_full_out(row: WorkflowRow, definition: dict[str, Any]) -> WorkflowFullOut:
     """A workflow with its definition, as its author wrote it."""
     return WorkflowFullOut(**workflow_out(row), definition=definition)
+
+
+def version_out(row: VersionHead | VersionRow) -> VersionOut:
+    """A version, as in lists."""
+    return VersionOut(
+        version=row.version, change_summary=row.change_summary, created_at=iso(row.created_at)
+    )

@@ -1,0 +1,1 @@
+"""Templates: list, read, install, make and delete them."""
