@@ -63,7 +63,7 @@ class StepContext:
         until: when a wait that is asked again gives up (seconds since 1970); None the first time.
         began: when the step first began (seconds since 1970).
         org: the id of the organisation whose run it is.
-        usage: what the attempt asks of models is added here, and recorded when it completes or fails.
+        usage: what the attempt asks of models is added here; recorded when it completes or fails.
     """
 
     key: str
