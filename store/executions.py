@@ -183,7 +183,7 @@ def close_execution(
         "ended": status,
         "text": kept["output"],
         "blob": kept["output_blob"],
-        "why": encode(error.model_dump(exclude={"retryable"})) if error else None,
+        "why": encode(error.model_dump(exclude={"retryable", "retry_after"})) if error else None,
         "over": at if status in TERMINAL else None,
         "at": at,
     }
