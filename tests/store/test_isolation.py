@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import Conflict, NotFound
 from engine.roles import Role
-from store import keys, runs, workflows
+from store import keys, runs, templates, workflows
 from store.database import Database, Tx
 from tests.store.world import World
 
@@ -18,8 +18,11 @@ class Mine:
     """One thing of each kind, by its id."""
 
     def __init__(self, tx: Tx, world: World) -> None:
-        self.workflow = world.workflow.id
+        self.workflow = self.held = world.workflow.id
         self.run = world.run(tx).id
+        self.template = templates.create(
+            tx, world.org, name="t", description=None, category="c", definition={}
+        ).id
         self.token = keys.new_token()
         self.key = keys.add(tx, world.org, "ci", Role.ADMIN, self.token, PEPPER).id
 
@@ -27,7 +30,9 @@ class Mine:
 #: Every function that takes an organisation and the id of one thing.
 GETTERS: dict[str, Callable[[Tx, str, str], object]] = {
     "workflow": workflows.get,
+    "held": workflows.hold,
     "run": runs.get,
+    "template": templates.get,
     "key": keys.revoke,
 }
 
