@@ -19,10 +19,12 @@ from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.door import Door, Refused
 from app.services.health import Health
+from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.state import State
 from app.services.stream import Tail
 from app.services.sweeper import Sweeper
+from app.services.versions import Versions
 from app.services.workflows import Workflows
 from app.settings import Settings
 from app.surfaces import SURFACES
@@ -100,6 +102,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             await auth.ensure_admin(settings.api_key.get_secret_value())
         dispatch = Dispatch(await _temporal(), settings.task_queue, database)
         steps = catalog()
+        versions = Versions(steps)
         tail = Tail(database)
         sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs)
         state = State(
@@ -107,7 +110,8 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             auth=auth,
             dispatch=dispatch,
             workflows=Workflows(database, steps),
-            runs=Runs(database, dispatch, steps),
+            runs=Runs(database, dispatch, steps, versions, settings.max_concurrent_runs),
+            run_pages=RunPages(database, versions),
             tail=tail,
             health=Health(database, dispatch),
         )

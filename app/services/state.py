@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.health import Health
+from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.stream import Tail
 from app.services.workflows import Workflows
@@ -20,5 +21,6 @@ class State:
     dispatch: Dispatch
     workflows: Workflows
     runs: Runs
+    run_pages: RunPages
     tail: Tail
     health: Health

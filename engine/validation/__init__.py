@@ -5,9 +5,9 @@
     links      depends_on, catch, fallback and branch targets, and the cycles they make
     mentions   expressions: their syntax, and which steps they look at
 
-The last three read sketches: steps as far as they can be read, however broken the document is, so that
-one mistake never hides another. Source: DESIGN §4, contracts §3.3 (the seed's two messages are kept
-to the letter).
+The last three read sketches: steps as far as they can be read, however broken the document is, so
+that one mistake never hides another. Source: DESIGN §4, contracts §3.3 (the seed's two messages are
+kept to the letter).
 """
 
 from collections.abc import Iterator

@@ -49,7 +49,7 @@ async def test_lists_hold_only_what_is_ones_own(database: Database, world: World
     mine = await database.write(lambda tx: Mine(tx, world))
 
     def listed(tx: Tx, org: str) -> list[list[str]]:
-        found_runs, run_total = runs.page(tx, org, limit=50, offset=0)
+        found_runs, run_total = runs.page(tx, org, Wanted(), limit=50, offset=0)
         found_workflows, workflow_total = workflows.page(tx, org, limit=50, offset=0)
         assert (run_total, workflow_total) == (len(found_runs), len(found_workflows))
         return [
@@ -67,7 +67,9 @@ async def test_lists_hold_only_what_is_ones_own(database: Database, world: World
         [],
     ]
     foreign = await database.read(
-        lambda tx: runs.page(tx, world.other_org, workflow_id=world.workflow.id, limit=50, offset=0)
+        lambda tx: runs.page(
+            tx, world.other_org, Wanted(workflow_id=world.workflow.id), limit=50, offset=0
+        )
     )
     assert foreign == ([], 0)
 
