@@ -9,7 +9,7 @@ from store import idempotency, runs
 from store.clock import HOUR, now
 from store.database import Database, Tx
 from store.idempotency import Remembered
-from store.runs import RunRow
+from store.runs import RunRow, Wanted
 from store.tables import idempotency as rows
 from tests.store.world import World
 

@@ -8,6 +8,7 @@ from engine.errors import Conflict, NotFound
 from engine.roles import Role
 from store import keys, runs, workflows
 from store.database import Database, Tx
+from store.runs import Wanted
 from tests.store.world import World
 
 PEPPER = b"pepper"
