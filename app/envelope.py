@@ -20,6 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
+from starlette.types import Message, Receive
 
 from app.services.auth import Caller
 from app.services.door import Refused, parse
@@ -166,14 +167,17 @@ async def _read(request: Request) -> Request:
             "unsupported_media_type",
             "The body must be sent as Content-Type: application/json.",
         )
-    read = _ReadRequest(request.scope, _replay(body))
+    read = _ReadRequest(request.scope, _replay(body, request.receive))
     read.document = parse(body) if body else None
     return read
 
 
-def _replay(body: bytes) -> Callable[[], Coroutine[Any, Any, dict[str, Any]]]:
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+def _replay(body: bytes, then: Receive) -> Receive:
+    """The body once, and then what comes after it: that the client has gone."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await then()
 
     return receive
 

@@ -21,11 +21,13 @@ from app.services.dispatch import Dispatch
 from app.services.door import Door, Refused
 from app.services.health import Health
 from app.services.language import components
+from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.state import State
 from app.services.stream import Tail
 from app.services.sweeper import Sweeper
 from app.services.templates import Templates, builtin_templates
+from app.services.versions import Versions
 from app.services.workflows import Workflows
 from app.settings import Settings
 from app.surfaces import SURFACES
@@ -118,6 +120,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             await auth.ensure_admin(settings.api_key.get_secret_value())
         dispatch = Dispatch(await _temporal(), settings.task_queue, database)
         steps = catalog()
+        versions = Versions(steps)
         tail = Tail(database)
         sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs)
         workflows = Workflows(database, steps, dispatch)
@@ -128,7 +131,8 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             agents=Agents(database),
             workflows=workflows,
             templates=Templates(database, workflows, builtin_templates()),
-            runs=Runs(database, dispatch, steps),
+            runs=Runs(database, dispatch, steps, versions, settings.max_concurrent_runs),
+            run_pages=RunPages(database, versions),
             tail=tail,
             health=Health(database, dispatch),
         )

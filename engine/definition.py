@@ -77,3 +77,5 @@ class Definition(_Strict):
     description: str | None = Field(default=None, max_length=2_000)
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS)
     output: JsonValue = None
+    #: JSON Schema 2020-12 that the input of a run has to fit; `engine.schema` checks both.
+    input_schema: dict[str, JsonValue] | None = None

@@ -58,6 +58,8 @@ class Intent(StrEnum):
 
     PAUSE = "pause"
     CANCEL = "cancel"
+    #: The row is closed already; what is left is to end the execution in Temporal.
+    TERMINATE = "terminate"
 
 
 class DefinitionStatus(StrEnum):

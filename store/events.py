@@ -131,7 +131,7 @@ def after(tx: Tx, marks: Mapping[str, int], limit: int = 500) -> list[EventRow]:
         .order_by(run_events.c.run_id, run_events.c.seq)
         .limit(limit)
     )
-    return [_row(row) for row in rows]
+    return [event_of(row) for row in rows]
 
 
 def last(tx: Tx, run_id: str) -> int:
@@ -139,7 +139,8 @@ def last(tx: Tx, run_id: str) -> int:
     return tx.scalar(select(runs.c.seq).where(runs.c.id == run_id)) or 0
 
 
-def _row(row: Row[Any]) -> EventRow:
+def event_of(row: Row[Any]) -> EventRow:
+    """A row of the log, decoded."""
     return EventRow(
         run_id=row.run_id,
         seq=row.seq,

@@ -230,7 +230,7 @@ def cancel(tx: Tx, org_id: str, run_id: str) -> RunRow:
         NotFound: there is no such run in the organisation.
         Conflict: the run has completed or failed.
     """
-    row = _locked(tx, org_id, run_id)
+    row = locked(tx, org_id, run_id)
     if row.status is RunStatus.CANCELLED:
         return row
     if row.status in TERMINAL:
@@ -264,7 +264,7 @@ def pause(tx: Tx, org_id: str, run_id: str) -> RunRow:
         NotFound: there is no such run in the organisation.
         Conflict: the run is over, or is being cancelled.
     """
-    row = _locked(tx, org_id, run_id)
+    row = locked(tx, org_id, run_id)
     if row.status is RunStatus.PAUSED:
         return row
     if row.status in TERMINAL or row.intent is Intent.CANCEL:
@@ -283,7 +283,7 @@ def pause(tx: Tx, org_id: str, run_id: str) -> RunRow:
     return run_rows.get(tx, org_id, run_id)
 
 
-def _locked(tx: Tx, org_id: str, run_id: str) -> RunRow:
+def locked(tx: Tx, org_id: str, run_id: str) -> RunRow:
     """The run as it stays until the transaction ends: nobody else changes it meanwhile.
 
     Raises:
@@ -308,7 +308,9 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
         Invalid: there is no step `from_step`.
         Conflict: the run is in another state, or what the step depends on has no result.
     """
-    row = _locked(tx, org_id, run_id)
+    row = locked(tx, org_id, run_id)
+    if row.intent is Intent.TERMINATE:
+        raise Conflict("The run is still being terminated; try again.")
     if row.status not in RESUMABLE:
         raise Conflict(f"The run is {row.status}; only a paused, failed or cancelled one resumes.")
     resumption = resume_facts(_plan(tx, row, catalog), recorded(tx, run_id), from_step)

@@ -198,6 +198,7 @@ def _outcome_columns(
                 "answer": answer,
                 "items": text,
                 "items_blob": blob,
+                "item_count": count,
             }, None if count == 0 else events.NewEvent(
                 EventType.STEP_WAITING, call.step, call.place, {"items": count}
             )

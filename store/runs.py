@@ -3,18 +3,18 @@
 What an execution does to its run (open, close, pause, cancel, resume) is in `store.executions`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Executable, Row, Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Executable, Row, Select, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.book import execution_id
 from engine.errors import Conflict, NotFound
-from engine.lifecycle import TERMINAL, EventType, Intent, RunStatus
+from engine.lifecycle import EventType, Intent, RunStatus
 from store import events
 from store.clock import now
 from store.database import Tx
@@ -35,12 +35,14 @@ _DISPATCHED = (
     )
     .values(dispatched_at=bindparam("at"))
 )
-_OPEN = [status.value for status in RunStatus if status not in TERMINAL]
+#: What may be a megabyte long, and a list of runs does not show.
+_DATA = ("input", "output")
+_HEAD = [column for column in runs.c if column.name not in _DATA]
 
 
 @dataclass(frozen=True)
-class RunRow:
-    """A run, as `store.tables.runs` describes it. Times are microseconds UTC."""
+class RunHead:
+    """A run without its input and its output, as lists show it. Times are microseconds UTC."""
 
     id: str
     org_id: str
@@ -49,13 +51,11 @@ class RunRow:
     version: int
     surface: str
     trigger: str
-    input: dict[str, JsonValue]
     status: RunStatus
     intent: Intent | None
     n: int
     temporal_id: str
     from_step: str | None
-    output: JsonValue
     output_blob: str | None
     error: dict[str, JsonValue] | None
     admitted: bool
@@ -74,6 +74,29 @@ class RunRow:
     depth: int
     schedule_id: str | None
     scheduled_at: int | None
+
+
+@dataclass(frozen=True)
+class RunRow(RunHead):
+    """A run, as `store.tables.runs` describes it."""
+
+    input: dict[str, JsonValue]
+    output: JsonValue
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs a list is to have; what is None or empty does not matter.
+
+    Attributes:
+        created_after: microseconds UTC, itself included; `created_before` as well.
+    """
+
+    workflow_id: str | None = None
+    statuses: Sequence[RunStatus] = ()
+    trigger: str | None = None
+    created_after: int | None = None
+    created_before: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,29 +182,32 @@ def by_id(tx: Tx, run_id: str) -> RunRow | None:
 
 
 def page(
-    tx: Tx,
-    org_id: str,
-    *,
-    workflow_id: str | None = None,
-    statuses: Sequence[RunStatus] = (),
-    limit: int,
-    offset: int,
-) -> tuple[list[RunRow], int]:
+    tx: Tx, org_id: str, wanted: Wanted, *, limit: int, offset: int
+) -> tuple[list[RunHead], int]:
     """A page of the organisation's runs, newest first, and how many there are in all."""
-    wanted = [runs.c.org_id == org_id]
-    if workflow_id is not None:
-        wanted.append(runs.c.workflow_id == workflow_id)
-    if statuses:
-        wanted.append(runs.c.status.in_(statuses))
+    conditions = [runs.c.org_id == org_id, *_conditions(wanted)]
     rows = tx.execute(
-        select(runs)
-        .where(*wanted)
+        select(*_HEAD)
+        .where(*conditions)
         .order_by(runs.c.created_at.desc(), runs.c.id.desc())
         .limit(limit)
         .offset(offset)
     )
-    total = tx.execute(select(func.count()).select_from(runs).where(*wanted)).scalar_one()
-    return [_row(row) for row in rows], total
+    total = tx.execute(select(func.count()).select_from(runs).where(*conditions)).scalar_one()
+    return [RunHead(**_head(row)) for row in rows], total
+
+
+def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    if wanted.workflow_id is not None:
+        yield runs.c.workflow_id == wanted.workflow_id
+    if wanted.statuses:
+        yield runs.c.status.in_(wanted.statuses)
+    if wanted.trigger is not None:
+        yield runs.c.trigger == wanted.trigger
+    if wanted.created_after is not None:
+        yield runs.c.created_at >= wanted.created_after
+    if wanted.created_before is not None:
+        yield runs.c.created_at <= wanted.created_before
 
 
 def dispatched(tx: Tx, run_id: str, n: int) -> None:
@@ -229,12 +255,8 @@ def open_runs(tx: Tx, updated_before: int, after: str, limit: int) -> list[RunRo
 
 
 def with_intent(tx: Tx, limit: int) -> list[RunRow]:
-    """Runs that are not over and were asked for something that they have not carried out."""
-    return _oldest(
-        tx,
-        select(runs).where(runs.c.status.in_(_OPEN), runs.c.intent.is_not(None)),
-        limit,
-    )
+    """Runs that were asked for something that has not happened yet."""
+    return _oldest(tx, select(runs).where(runs.c.intent.is_not(None)), limit)
 
 
 def _oldest(tx: Tx, query: Select[Any], limit: int) -> list[RunRow]:
@@ -243,10 +265,16 @@ def _oldest(tx: Tx, query: Select[Any], limit: int) -> list[RunRow]:
 
 
 def _row(row: Row[Any]) -> RunRow:
-    fields = row._asdict()
-    fields["input"] = decode_object(row.input)
+    return RunRow(
+        **_head(row),
+        input=decode_object(row.input),
+        output=None if row.output is None else decode(row.output),
+    )
+
+
+def _head(row: Row[Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in row._asdict().items() if name not in _DATA}
     fields["status"] = RunStatus(row.status)
     fields["intent"] = None if row.intent is None else Intent(row.intent)
-    fields["output"] = None if row.output is None else decode(row.output)
     fields["error"] = None if row.error is None else decode_object(row.error)
-    return RunRow(**fields)
+    return fields

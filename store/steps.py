@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Row, Select, and_, bindparam, func, or_, select
+from sqlalchemy import Row, Select, and_, bindparam, or_, select
 
 from engine.errors import NotFound
 from engine.lifecycle import RunStatus, StepStatus
@@ -26,8 +26,9 @@ class StepRow:
     Attributes:
         output: decoded; None as well when it is in a blob (`output_inline` is False then).
         output_size: bytes of JSON.
-        usage: what was asked of models over all attempts; None when nothing was.
+        item_count: how many items a loop has, once it has listed them.
         error: `{"code", "message"}` of the last failure, or `{"reason"}` of a skip.
+        usage: what was asked of models over all attempts; None when nothing was.
     """
 
     step_id: str
@@ -40,6 +41,7 @@ class StepRow:
     output: JsonValue
     output_size: int
     output_inline: bool
+    item_count: int | None
     error: dict[str, Any] | None
     worker: str | None
     usage: Usage | None
@@ -64,10 +66,12 @@ class RunFacts:
     created_at: int
 
 
-_COLUMNS = [column for column in step_runs.c if column.name not in ("items", "items_blob")]
+#: What is read of a step: all but the items of a loop.
+COLUMNS = [column for column in step_runs.c if column.name not in ("items", "items_blob")]
 
 
-def _row(row: Row[Any]) -> StepRow:
+def row_of(row: Row[Any]) -> StepRow:
+    """A row of these columns, decoded."""
     return StepRow(
         step_id=row.step_id,
         iteration=row.iteration,
@@ -79,6 +83,7 @@ def _row(row: Row[Any]) -> StepRow:
         output=decode(row.output) if row.output is not None else None,
         output_size=row.output_size,
         output_inline=row.output_blob is None,
+        item_count=row.item_count,
         error=decode_object(row.error) if row.error else None,
         worker=row.worker,
         usage=Usage(**json.loads(row.usage)) if row.usage else None,
@@ -101,7 +106,7 @@ _RUN_FACTS = select(
     runs.c.intent,
     runs.c.created_at,
 ).where(runs.c.id == bindparam("run"))
-_TOP = select(*_COLUMNS).where(step_runs.c.run_id == bindparam("run"), step_runs.c.iteration == "")
+_TOP = select(*COLUMNS).where(step_runs.c.run_id == bindparam("run"), step_runs.c.iteration == "")
 _RUN_INPUT = select(runs.c.input).where(runs.c.id == bindparam("run"))
 
 
@@ -124,13 +129,13 @@ def some(tx: Tx, run_id: str, wanted: Mapping[str, str]) -> dict[str, StepRow]:
     for index, (step_id, iteration) in enumerate(wanted.items()):
         values |= {f"step{index}": step_id, f"iteration{index}": iteration}
     rows = tx.execute(_some(len(wanted)), values) if wanted else ()
-    return {row.step_id: _row(row) for row in rows}
+    return {row.step_id: row_of(row) for row in rows}
 
 
 @cache
 def _some(count: int) -> Select[Any]:
     """The statement for that many steps."""
-    return select(*_COLUMNS).where(
+    return select(*COLUMNS).where(
         step_runs.c.run_id == bindparam("run"),
         or_(
             *(
@@ -147,17 +152,7 @@ def _some(count: int) -> Select[Any]:
 def page_rows(tx: Tx, run_id: str) -> list[StepRow]:
     """The rows of the outermost scope, in no particular order."""
     rows = tx.execute(_TOP, {"run": run_id})
-    return [_row(row) for row in rows]
-
-
-def item_counts(tx: Tx, run_id: str, loop_step: str, last_step: str) -> dict[str, int]:
-    """How many items of a loop of the outermost scope ended how, by the status of its last step."""
-    rows = tx.execute(
-        select(step_runs.c.status, func.count())
-        .where(step_runs.c.run_id == run_id, step_runs.c.step_id == last_step)
-        .group_by(step_runs.c.status)
-    )
-    return {row[0]: row[1] for row in rows}
+    return [row_of(row) for row in rows]
 
 
 def output(tx: Tx, run_id: str, step_id: str, iteration: str = "") -> bytes:

@@ -144,6 +144,12 @@ runs = Table(
         sqlite_where=text("schedule_id IS NOT NULL"),
         postgresql_where=text("schedule_id IS NOT NULL"),
     ),
+    Index(
+        "ix_runs_with_intent",
+        "updated_at",
+        sqlite_where=text("intent IS NOT NULL"),
+        postgresql_where=text("intent IS NOT NULL"),
+    ),
     Index(None, "org_id", "status", "queued_at"),
     Index(None, "status", "updated_at"),
 )
@@ -168,6 +174,7 @@ step_runs = Table(
     #: A loop's items, until and after it is complete.
     Column("items", Text),
     Column("items_blob", String(32)),
+    Column("item_count", Integer),
     #: `{"code", "message"}` of the last failure, or `{"reason"}` of a skip.
     Column("error", Text),
     #: The worker that began the latest attempt.

@@ -1,5 +1,6 @@
 """Workflows and their versions. A version never changes; the row only names the newest."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,10 +167,12 @@ def found(tx: Tx, query: Select[Any], org_id: str, workflow_id: str) -> Workflow
     return row_of(row)
 
 
-def is_there(tx: Tx, workflow_id: str) -> bool:
-    """Whether the workflow is there and was not deleted, whosever it is."""
-    there = select(workflows.c.id).where(workflows.c.id == workflow_id)
-    return tx.scalar(there.where(workflows.c.deleted_at.is_(None))) is not None
+def gone(tx: Tx, workflow_ids: Collection[str]) -> frozenset[str]:
+    """Those of the workflows that were deleted, whosever they are."""
+    deleted = select(workflows.c.id).where(
+        workflows.c.id.in_(workflow_ids), workflows.c.deleted_at.is_not(None)
+    )
+    return frozenset(tx.execute(deleted).scalars())
 
 
 def page(

@@ -1,4 +1,4 @@
-"""Tells Temporal what the store has decided: start, admit, pause, cancel.
+"""Tells Temporal what the store has decided: start, admit, pause, cancel, terminate.
 
 Everything here may fail and may be repeated: the store has the truth, and the sweeper tells
 Temporal again what it has not heard. A call gives up after `PATIENCE` seconds.
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowHandle
@@ -18,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from engine.errors import Unavailable
 from engine.lifecycle import Intent, RunStatus
-from store import runs
+from store import endings, runs
 from store.database import Database, Tx
 from store.places import Execution
 from store.runs import RunRow
@@ -106,6 +107,10 @@ class Dispatch:
                 await _reach(handle.cancel(rpc_timeout=_RPC_TIMEOUT))
             case Intent.PAUSE:
                 await _reach(handle.signal(PAUSE, rpc_timeout=_RPC_TIMEOUT))
+            case Intent.TERMINATE:
+                with suppress(NotStarted):
+                    await _reach(handle.terminate(rpc_timeout=_RPC_TIMEOUT))
+                await self._database.write(partial(endings.terminated, run_id=run.id, n=run.n))
             case None:
                 pass
 

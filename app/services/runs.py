@@ -1,4 +1,4 @@
-"""Things done to runs: start, read, list, cancel, pause, resume.
+"""Things done to runs: start, cancel, pause, resume, terminate, delete.
 
 A run is accepted by one transaction and dispatched after it; a verb is written as an intent first
 and told to Temporal then. Whatever is lost in between, the sweeper does again.
@@ -6,21 +6,24 @@ and told to Temporal then. Whatever is lost in between, the sweeper does again.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.services.auth import Caller
 from app.services.dispatch import Dispatch
 from app.services.failpoints import failpoint
 from app.services.once import Once
+from app.services.versions import Versions
 from engine.catalog import Catalog
 from engine.errors import Conflict, Invalid, NotFound, Unavailable
-from engine.lifecycle import TERMINAL, DefinitionStatus, RunStatus
-from store import blobs, executions, idempotency, runs, steps, values, workflows
+from engine.lifecycle import TERMINAL, DefinitionStatus
+from engine.schema import check_input
+from store import endings, executions, idempotency, runs, workflows
 from store.database import Database, Tx
 from store.runs import NewRun, RunRow
-from store.steps import StepRow
 
 log = logging.getLogger("signalbox.runs")
 
@@ -29,8 +32,6 @@ RUNNABLE = frozenset({DefinitionStatus.ACTIVE, DefinitionStatus.DRAFT})
 #: Seconds that a cancel waits to see the run cancelled, and how often it looks.
 _CANCEL_PATIENCE = 2.0
 _LOOK = 0.05
-#: Outlines of versions that are remembered; a version never changes.
-_OUTLINES = 1_024
 
 
 @dataclass(frozen=True)
@@ -53,48 +54,31 @@ class Answered:
     replayed: bool = False
 
 
-@dataclass(frozen=True)
-class StepView:
-    """A step of the pinned version, and its record if it has begun.
+class _UncheckedError(Exception):
+    """The input has to fit a schema and was not compared with it yet."""
 
-    Attributes:
-        items: for a loop, how many of its items stand where.
-    """
-
-    step_id: str
-    row: StepRow | None
-    items: dict[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class RunView:
-    """A run with every step of its version, in definition order.
-
-    Attributes:
-        orphaned: its workflow was deleted.
-    """
-
-    row: RunRow
-    steps: list[StepView]
-    orphaned: bool
-
-
-@dataclass(frozen=True)
-class _Outlined:
-    """What the run page needs of a step of a definition; `last` is the end of a loop's body."""
-
-    step_id: str
-    last: str | None
+    def __init__(self, version: int, schema: dict[str, Any]) -> None:
+        super().__init__(version)
+        self.version = version
+        self.schema = schema
 
 
 class Runs:
     """The runs of every organisation, each through its callers."""
 
-    def __init__(self, database: Database, dispatch: Dispatch, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        database: Database,
+        dispatch: Dispatch,
+        catalog: Catalog,
+        versions: Versions,
+        places: int,
+    ) -> None:
         self._database = database
         self._dispatch = dispatch
         self._catalog = catalog
-        self._outlines: dict[tuple[str, int], list[_Outlined]] = {}
+        self._versions = versions
+        self._places = places
 
     async def start(
         self,
@@ -114,33 +98,75 @@ class Runs:
         Raises:
             NotFound: there is no such workflow.
             Conflict: the workflow is paused or archived.
-            Invalid: the key came before with another body (`idempotency_key_reused`).
+            Invalid: the input does not fit the workflow's `input_schema`, or the key came before
+                with another body (`idempotency_key_reused`).
         """
-
-        def work(tx: Tx) -> tuple[Answered, RunRow | None]:
-            if once is not None and (earlier := _recall(tx, caller.org_id, once)):
-                return earlier, None
-            run = _accept(tx, caller.org_id, wanted)
-            answered = answer(run)
-            if once is not None:
-                idempotency.remember(
-                    tx,
-                    caller.org_id,
-                    once.endpoint,
-                    once.key,
-                    run_id=run.id,
-                    status_code=answered.status,
-                    body=answered.body,
+        fits: int | None = None
+        while True:
+            try:
+                answered, run = await self._database.write(
+                    partial(self._begin, caller.org_id, wanted, once, answer, fits)
                 )
-            failpoint("accept.before_commit")
-            return answered, run
-
-        answered, run = await self._database.write(work)
+                break
+            except _UncheckedError as unchecked:
+                # Outside of the transaction, which would keep all other writers waiting.
+                problems = await asyncio.to_thread(check_input, unchecked.schema, wanted.input)
+                if problems:
+                    message = "The input does not fit the input_schema of the workflow."
+                    raise Invalid(message, problems=problems) from None
+                fits = unchecked.version
         failpoint("accept.after_commit")
         if run is not None:
             await self._dispatch.attempt(run)
             failpoint("accept.after_dispatch")
         return answered
+
+    def _begin(
+        self,
+        org_id: str,
+        wanted: Start,
+        once: Once | None,
+        answer: Callable[[RunRow], Answered],
+        fits: int | None,
+        tx: Tx,
+    ) -> tuple[Answered, RunRow | None]:
+        """The earlier answer of the key, or a new run; `fits` is the version that was checked."""
+        if once is not None and (earlier := _recall(tx, org_id, once)):
+            return earlier, None
+        run = self._accept(tx, org_id, wanted, fits)
+        answered = answer(run)
+        if once is not None:
+            idempotency.remember(
+                tx,
+                org_id,
+                once.endpoint,
+                once.key,
+                run_id=run.id,
+                status_code=answered.status,
+                body=answered.body,
+            )
+        failpoint("accept.before_commit")
+        return answered, run
+
+    def _accept(self, tx: Tx, org_id: str, wanted: Start, fits: int | None) -> RunRow:
+        workflow = workflows.hold(tx, org_id, wanted.workflow_id)
+        if workflow.status not in RUNNABLE:
+            raise Conflict(f"The workflow is {workflow.status} and cannot be run.")
+        schema = self._versions.get(tx, workflow.id, workflow.version).input_schema
+        if schema is not None and fits != workflow.version:
+            raise _UncheckedError(workflow.version, schema)
+        return runs.accept(
+            tx,
+            NewRun(
+                org_id=org_id,
+                workflow_id=workflow.id,
+                workflow_name=workflow.name,
+                version=workflow.version,
+                surface=wanted.surface,
+                trigger=wanted.trigger,
+                input=wanted.input,
+            ),
+        )
 
     async def get(self, caller: Caller, run_id: str) -> RunRow:
         """The run.
@@ -149,88 +175,6 @@ class Runs:
             NotFound: there is none of this id in the caller's organisation.
         """
         return await self._database.read(lambda tx: runs.get(tx, caller.org_id, run_id))
-
-    async def view(self, caller: Caller, run_id: str) -> RunView:
-        """The run with its steps, as they are at one moment.
-
-        Raises:
-            NotFound: there is none of this id in the caller's organisation.
-        """
-
-        def work(tx: Tx) -> RunView:
-            row = runs.get(tx, caller.org_id, run_id)
-            recorded = {step.step_id: step for step in steps.page_rows(tx, run_id)}
-            return RunView(
-                row,
-                [
-                    StepView(
-                        outlined.step_id,
-                        recorded.get(outlined.step_id),
-                        steps.item_counts(tx, run_id, outlined.step_id, outlined.last)
-                        if outlined.last and outlined.step_id in recorded
-                        else None,
-                    )
-                    for outlined in self._outline(tx, row)
-                ],
-                orphaned=not workflows.is_there(tx, row.workflow_id),
-            )
-
-        return await self._database.read(work)
-
-    async def page(
-        self,
-        caller: Caller,
-        workflow_id: str,
-        statuses: Sequence[RunStatus],
-        limit: int,
-        offset: int,
-    ) -> tuple[list[RunRow], int]:
-        """Runs of a workflow, newest first, and how many there are in all.
-
-        Raises:
-            NotFound: there is no such workflow in the caller's organisation.
-        """
-
-        def work(tx: Tx) -> tuple[list[RunRow], int]:
-            workflow = workflows.get(tx, caller.org_id, workflow_id)
-            return runs.page(
-                tx,
-                caller.org_id,
-                workflow_id=workflow.id,
-                statuses=statuses,
-                limit=limit,
-                offset=offset,
-            )
-
-        return await self._database.read(work)
-
-    async def output(self, caller: Caller, run_id: str) -> bytes:
-        """The JSON text of the run's output, `null` while there is none.
-
-        Raises:
-            NotFound: there is no such run.
-        """
-
-        def work(tx: Tx) -> bytes:
-            row = runs.get(tx, caller.org_id, run_id)
-            if row.output_blob is not None:
-                return blobs.get(tx, row.output_blob)
-            return values.encode(row.output).encode()
-
-        return await self._database.read(work)
-
-    async def step_output(self, caller: Caller, run_id: str, step_id: str, iteration: str) -> bytes:
-        """The JSON text of a step's output.
-
-        Raises:
-            NotFound: there is no such run, or the step has no output there.
-        """
-
-        def work(tx: Tx) -> bytes:
-            run = runs.get(tx, caller.org_id, run_id)
-            return steps.output(tx, run.id, step_id, iteration)
-
-        return await self._database.read(work)
 
     async def cancel(self, caller: Caller, run_id: str) -> RunRow:
         """Cancel the run, and wait a moment to see it cancelled.
@@ -281,30 +225,36 @@ class Runs:
         await self._dispatch.attempt(run)
         return run
 
+    async def terminate(self, caller: Caller, run_id: str) -> RunRow:
+        """End the run now, whatever the workers do; Temporal hears of it now or later.
+
+        Raises:
+            NotFound: there is no such run.
+            Conflict: it has completed or failed.
+        """
+        run, handed = await self._database.write(
+            lambda tx: endings.terminate(tx, caller.org_id, run_id, self._places)
+        )
+        await self._tell(run)
+        for execution in handed:
+            with suppress(Unavailable):
+                await self._dispatch.admit(execution)
+        return await self.get(caller, run_id)
+
+    async def delete(self, caller: Caller, run_id: str) -> None:
+        """Delete a run that is over, and all that belongs to it.
+
+        Raises:
+            NotFound: there is no such run.
+            Conflict: it is not over.
+        """
+        await self._database.write(lambda tx: endings.delete(tx, caller.org_id, run_id))
+
     async def _tell(self, run: RunRow) -> None:
         try:
             await self._dispatch.carry_out(run)
         except Unavailable as error:
             log.info("run %s learns of its %s later: %s", run.id, run.intent, error.message)
-
-    def _outline(self, tx: Tx, run: RunRow) -> list[_Outlined]:
-        key = (run.workflow_id, run.version)
-        outline = self._outlines.get(key)
-        if outline is None:
-            definition = workflows.version(tx, run.workflow_id, run.version).definition
-            outline = self._outlines_of(definition)
-            if len(self._outlines) >= _OUTLINES:
-                self._outlines.clear()
-            self._outlines[key] = outline
-        return outline
-
-    def _outlines_of(self, definition: dict[str, Any]) -> list[_Outlined]:
-        outlined = []
-        for step in definition["steps"]:
-            kind = self._catalog.get(step["type"])
-            body = step.get("config", {}).get(kind.body) if kind and kind.body else None
-            outlined.append(_Outlined(step["id"], body[-1]["id"] if body else None))
-        return outlined
 
 
 def _recall(tx: Tx, org_id: str, once: Once) -> Answered | None:
@@ -319,21 +269,3 @@ def _recall(tx: Tx, org_id: str, once: Once) -> Answered | None:
     if earlier.run_id is None or earlier.status_code is None or earlier.body is None:
         raise Conflict("The first request of this key is under way.")
     return Answered(earlier.run_id, earlier.status_code, earlier.body, replayed=True)
-
-
-def _accept(tx: Tx, org_id: str, wanted: Start) -> RunRow:
-    workflow = workflows.hold(tx, org_id, wanted.workflow_id)
-    if workflow.status not in RUNNABLE:
-        raise Conflict(f"The workflow is {workflow.status} and cannot be run.")
-    return runs.accept(
-        tx,
-        NewRun(
-            org_id=org_id,
-            workflow_id=workflow.id,
-            workflow_name=workflow.name,
-            version=workflow.version,
-            surface=wanted.surface,
-            trigger=wanted.trigger,
-            input=wanted.input,
-        ),
-    )

@@ -6,6 +6,7 @@ from app.services.agents import Agents
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.health import Health
+from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.stream import Tail
 from app.services.templates import Templates
@@ -24,5 +25,6 @@ class State:
     workflows: Workflows
     templates: Templates
     runs: Runs
+    run_pages: RunPages
     tail: Tail
     health: Health

@@ -92,8 +92,30 @@ class Tail:
         Answers None every `RECHECK` seconds, so that whoever iterates can look at its key again.
         The run must have been found through the caller's organisation.
         """
+        with self._counted(caller):
+            async for event in self._follow(run, after):
+                yield event
+
+    @contextmanager
+    def seat(self, caller: Caller) -> Iterator[None]:
+        """Count the caller among those who watch, for as long as it waits for the end of a run.
+
+        Raises:
+            Refused: 429.
+        """
+        self.reserve(caller)
+        with self._counted(caller):
+            yield
+
+    async def ended(self, run: RunRow) -> AsyncGenerator[None]:
+        """Answers every `RECHECK` seconds, and ends when the run is over or cannot be followed."""
+        async for event in self._follow(run, run.seq):
+            if event is None:
+                yield None
+
+    async def _follow(self, run: RunRow, after: int) -> AsyncGenerator[EventRow | None]:
         run_id = run.id
-        with self._watch(caller, run) as watcher:
+        with self._watch(run) as watcher:
             seen = after
             async for past in self._past(run_id, after):
                 seen = past.seq
@@ -128,9 +150,18 @@ class Tail:
                 await self._database.changed(_LOOK)
 
     @contextmanager
-    def _watch(self, caller: Caller, run: RunRow) -> Iterator[Watcher]:
-        watcher, run_id = Watcher(), run.id
+    def _counted(self, caller: Caller) -> Iterator[None]:
         self._of_key[caller.key_id] += 1
+        try:
+            yield
+        finally:
+            self._of_key[caller.key_id] -= 1
+            if not self._of_key[caller.key_id]:
+                del self._of_key[caller.key_id]
+
+    @contextmanager
+    def _watch(self, run: RunRow) -> Iterator[Watcher]:
+        watcher, run_id = Watcher(), run.id
         self._watchers[run_id].add(watcher)
         # What is older is read by the watcher itself, after this.
         self._marks.setdefault(run_id, run.seq)
@@ -138,9 +169,6 @@ class Tail:
         try:
             yield watcher
         finally:
-            self._of_key[caller.key_id] -= 1
-            if not self._of_key[caller.key_id]:
-                del self._of_key[caller.key_id]
             self._watchers[run_id].discard(watcher)
             if not self._watchers[run_id]:
                 del self._watchers[run_id]

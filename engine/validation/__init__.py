@@ -1,12 +1,13 @@
 """Says everything that is wrong with a definition, at once, and runs nothing.
 
+    schema     the `input_schema`, by `engine.schema`
     shape      keys, types and configurations, step by step
     links      depends_on, catch, fallback and branch targets, and the cycles they make
     mentions   expressions: their syntax, and which steps they look at
 
-All three read sketches: steps as far as they can be read, however broken the document is, so that
-one mistake never hides another. Source: DESIGN §4, contracts §3.3 (the seed's two messages are kept
-to the letter).
+The last three read sketches: steps as far as they can be read, however broken the document is, so
+that one mistake never hides another. Source: DESIGN §4, contracts §3.3 (the seed's two messages are
+kept to the letter).
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pydantic import JsonValue, ValidationError
 from engine.catalog import Catalog
 from engine.definition import MAX_STEPS, Definition
 from engine.errors import Problem
+from engine.schema import schema_problems
 from engine.validation.links import link_problems
 from engine.validation.mentions import mention_problems
 from engine.validation.shape import head_problems, step_problems, translated, unreadable
@@ -62,6 +64,8 @@ def _problems(raw: JsonValue, catalog: Catalog) -> Iterator[Problem]:
         yield Problem(fatal)
     elif isinstance(raw, dict):
         yield from head_problems(raw)
+        if isinstance(schema := raw.get("input_schema"), dict):
+            yield from schema_problems(schema)
         yield from _steps_problems(raw, catalog)
     else:
         yield Problem("The definition must be an object.")

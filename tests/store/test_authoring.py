@@ -155,7 +155,8 @@ async def test_a_deleted_workflow_is_gone_and_its_pinned_versions_stay(
     run = await database.write(make)
     assert run.version == 1
     assert await database.read(lambda tx: kept(tx, world)) == [1]
-    assert not await database.read(lambda tx: workflows.is_there(tx, world.workflow.id))
+    gone = await database.read(lambda tx: workflows.gone(tx, {world.workflow.id, "another"}))
+    assert gone == {world.workflow.id}
     for act in (
         lambda tx: workflows.get(tx, world.org, world.workflow.id),
         lambda tx: workflows.hold(tx, world.org, world.workflow.id),

@@ -9,7 +9,7 @@ from store import idempotency, runs
 from store.clock import HOUR, now
 from store.database import Database, Tx
 from store.idempotency import Remembered
-from store.runs import RunRow
+from store.runs import RunRow, Wanted
 from store.tables import idempotency as rows
 from tests.store.world import World
 
@@ -36,7 +36,7 @@ async def test_fifty_at_once_start_one_run(database: Database, url: str, world: 
     )
     (winner,) = [answer for answer in answers if isinstance(answer, RunRow)]
     assert {answer.run_id for answer in answers if isinstance(answer, Remembered)} == {winner.id}
-    _, total = await database.read(lambda tx: runs.page(tx, world.org, limit=1, offset=0))
+    _, total = await database.read(lambda tx: runs.page(tx, world.org, Wanted(), limit=1, offset=0))
     assert total == 1
     await second.close()
 

@@ -8,6 +8,7 @@ from engine.errors import Conflict, NotFound
 from engine.roles import Role
 from store import keys, runs, templates, workflows
 from store.database import Database, Tx
+from store.runs import Wanted
 from tests.store.world import World
 
 PEPPER = b"pepper"
@@ -54,7 +55,7 @@ async def test_lists_hold_only_what_is_ones_own(database: Database, world: World
     mine = await database.write(lambda tx: Mine(tx, world))
 
     def listed(tx: Tx, org: str) -> list[list[str]]:
-        found_runs, run_total = runs.page(tx, org, limit=50, offset=0)
+        found_runs, run_total = runs.page(tx, org, Wanted(), limit=50, offset=0)
         found_workflows, workflow_total = workflows.page(tx, org, limit=50, offset=0)
         assert (run_total, workflow_total) == (len(found_runs), len(found_workflows))
         return [
@@ -72,7 +73,9 @@ async def test_lists_hold_only_what_is_ones_own(database: Database, world: World
         [],
     ]
     foreign = await database.read(
-        lambda tx: runs.page(tx, world.other_org, workflow_id=world.workflow.id, limit=50, offset=0)
+        lambda tx: runs.page(
+            tx, world.other_org, Wanted(workflow_id=world.workflow.id), limit=50, offset=0
+        )
     )
     assert foreign == ([], 0)
 

@@ -1,6 +1,8 @@
 """Accepting runs, listing them, and what the sweeper asks for."""
 
 import secrets
+from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import update
 
@@ -9,7 +11,7 @@ from store import runs
 from store.clock import now
 from store.database import Database, Tx
 from store.ids import new_id
-from store.runs import RunRow
+from store.runs import RunHead, Wanted
 from store.tables import runs as rows
 from tests.store.world import World, new_workflow
 
@@ -18,7 +20,7 @@ def change(tx: Tx, run_id: str, **columns: object) -> None:
     tx.execute(update(rows).where(rows.c.id == run_id).values(**columns))
 
 
-def ids(found: list[RunRow]) -> list[str]:
+def ids(found: Sequence[RunHead]) -> list[str]:
     return [run.id for run in found]
 
 
@@ -80,7 +82,7 @@ async def test_pages_hold_every_run_once(database: Database, world: World) -> No
     seen: list[str] = []
     for offset in range(0, 28, 4):
         found, total = await database.read(
-            lambda tx, offset=offset: runs.page(tx, world.org, limit=4, offset=offset)
+            lambda tx, offset=offset: runs.page(tx, world.org, Wanted(), limit=4, offset=offset)
         )
         assert total == 23
         seen += ids(found)
@@ -92,22 +94,40 @@ async def test_pages_are_narrowed(database: Database, world: World) -> None:
     mine = [await database.write(world.run) for _ in range(3)]
     elsewhere = World(world.org, other, world.other_org, world.other_workflow)
     theirs = await database.write(elsewhere.run)
-    await database.write(lambda tx: change(tx, mine[0].id, status=RunStatus.FAILED))
-    await database.write(lambda tx: change(tx, mine[1].id, status=RunStatus.PAUSED))
+    for run, values in (
+        (mine[0], {"status": RunStatus.FAILED, "created_at": 1_000}),
+        (mine[1], {"status": RunStatus.PAUSED, "created_at": 2_000, "trigger": "schedule"}),
+        (mine[2], {"created_at": 3_000}),
+        (theirs, {"created_at": 4_000}),
+    ):
+        await database.write(lambda tx, run=run, values=values: change(tx, run.id, **values))
 
-    async def page(workflow_id: str | None = None, *statuses: RunStatus) -> tuple[set[str], int]:
+    async def page(**wanted: Any) -> list[str]:
         found, total = await database.read(
-            lambda tx: runs.page(
-                tx, world.org, workflow_id=workflow_id, statuses=statuses, limit=9, offset=0
-            )
+            lambda tx: runs.page(tx, world.org, Wanted(**wanted), limit=9, offset=0)
         )
-        return set(ids(found)), total
+        assert total == len(found)
+        return ids(found)
 
-    assert await page() == ({*ids(mine), theirs.id}, 4)
-    assert await page(other.id) == ({theirs.id}, 1)
-    assert await page(world.workflow.id, RunStatus.QUEUED) == ({mine[2].id}, 1)
-    assert await page(None, RunStatus.FAILED, RunStatus.PAUSED) == ({mine[0].id, mine[1].id}, 2)
-    assert await page(None, RunStatus.CANCELLED) == (set(), 0)
+    first, second, third = ids(mine)
+    assert await page() == [theirs.id, third, second, first]
+    assert await page(workflow_id=other.id) == [theirs.id]
+    assert await page(workflow_id=world.workflow.id, statuses=[RunStatus.QUEUED]) == [third]
+    assert await page(statuses=[RunStatus.FAILED, RunStatus.PAUSED]) == [second, first]
+    assert await page(statuses=[RunStatus.CANCELLED]) == []
+    assert await page(trigger="schedule") == [second]
+    assert await page(created_after=2_000, created_before=3_000) == [third, second]
+    assert await page(created_after=4_001) == []
+    assert await page(created_before=999) == []
+
+
+async def test_a_list_leaves_out_what_may_be_large(database: Database, world: World) -> None:
+    run = await database.write(lambda tx: runs.accept(tx, world.new_run({"text": "x" * 100})))
+    ((head,), _) = await database.read(
+        lambda tx: runs.page(tx, world.org, Wanted(), limit=9, offset=0)
+    )
+    whole = vars(run)
+    assert vars(head) == {name: whole[name] for name in whole if name not in ("input", "output")}
 
 
 async def test_dispatch_is_noted_once_and_for_the_latest_execution(
@@ -136,7 +156,12 @@ async def test_what_the_sweeper_asks_for(database: Database, world: World) -> No
                 "dispatched": {"updated_at": 10, "dispatched_at": 10},
                 "running": {"updated_at": 40, "status": RunStatus.RUNNING, "intent": Intent.PAUSE},
                 "paused": {"updated_at": 50, "status": RunStatus.PAUSED, "intent": Intent.CANCEL},
-                "over": {"updated_at": 60, "status": RunStatus.FAILED, "intent": Intent.CANCEL},
+                "over": {"updated_at": 60, "status": RunStatus.FAILED},
+                "ended": {
+                    "updated_at": 70,
+                    "status": RunStatus.CANCELLED,
+                    "intent": Intent.TERMINATE,
+                },
             }.items()
         ):
             made[name] = world.run(tx).id
@@ -158,7 +183,7 @@ async def test_what_the_sweeper_asks_for(database: Database, world: World) -> No
         "earlier": ["older"],
         "open": ["lost", "older", "dispatched", "running"],
         "next": ["dispatched"],
-        "intent": ["running", "paused"],
+        "intent": ["running", "paused", "ended"],
     }
     for question, ask in asked.items():
         found = ids(await database.read(ask))

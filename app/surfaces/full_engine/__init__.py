@@ -3,10 +3,13 @@
 from app.envelope import Surface
 from app.surfaces.full_engine.agents.routes import router as agents
 from app.surfaces.full_engine.errors import render
+from app.surfaces.full_engine.runs.reading import router as run_pages
 from app.surfaces.full_engine.runs.routes import router as runs
 from app.surfaces.full_engine.step_types.routes import router as step_types
 from app.surfaces.full_engine.templates.routes import router as templates
 from app.surfaces.full_engine.workflows.routes import router as workflows
 
 #: Literal segments first: `{workflow_id}` would take them for an id.
-SURFACE = Surface("/api/workflows", (runs, templates, step_types, workflows, agents), render)
+SURFACE = Surface(
+    "/api/workflows", (run_pages, runs, templates, step_types, workflows, agents), render
+)

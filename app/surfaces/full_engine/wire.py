@@ -5,7 +5,7 @@ out is a typed dictionary that mypy checks and the OpenAPI document shows, and t
 run time.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
@@ -25,6 +25,8 @@ RunId = Annotated[str, Path(description="`run_` and 32 hex digits.")]
 Version = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: What stands before the hex digits of an id.
 Prefix = Literal["wf_", "run_", "sched_", "tpl_", "agent_"]
@@ -68,6 +70,12 @@ def iso(micros: int) -> str:
         datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None, microsecond=rest).isoformat()
         + "Z"
     )
+
+
+def micros(moment: datetime) -> int:
+    """A time that came in as the store keeps it; one without a zone is UTC."""
+    at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def seconds_between(started: int | None, ended: int | None) -> int | None:

@@ -11,6 +11,7 @@ def upgrade() -> None:
     """Make them."""
     _runs()
     op.add_column("step_runs", sa.Column("usage", sa.Text))
+    op.add_column("step_runs", sa.Column("item_count", sa.Integer))
     _schedules()
     op.create_table(
         "templates",
@@ -79,6 +80,14 @@ def _runs() -> None:
             sqlite_where=some,
             postgresql_where=some,
         )
+    asked = sa.text("intent IS NOT NULL")
+    op.create_index(
+        "ix_runs_with_intent",
+        "runs",
+        ["updated_at"],
+        sqlite_where=asked,
+        postgresql_where=asked,
+    )
 
 
 def _schedules() -> None:

@@ -104,7 +104,14 @@ async def test_a_loop_counts_its_items(api: httpx2.AsyncClient) -> None:
     run = await until(api, run_id, "completed", "failed")
     (loop,) = run["step_runs"]
     assert loop["status"] == "completed", loop
-    assert loop["iterations"] == {"completed": 3}
+    assert loop["iterations"] == {
+        "total": 3,
+        "pending": 0,
+        "running": 0,
+        "completed": 3,
+        "failed": 0,
+        "cancelled": 0,
+    }
     assert loop["output"] == [1, 2, 3]
     url = f"/api/workflows/runs/{run_id}/steps/body/output"
     assert (await api.get(f"{url}?iteration=2")).json() == 3

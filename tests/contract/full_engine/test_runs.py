@@ -212,8 +212,8 @@ async def test_probes_and_document_are_public(app: FastAPI, door: Door) -> None:
     assert document["paths"]["/healthz"]["get"]["security"] == []
     assert document["security"] == [{"key": []}]
     operation = document["paths"]["/api/workflows/{workflow_id}/run"]["post"]
-    declared = {"202", "400", "401", "403", "404", "408", "409", "413", "415", "422", "500", "503"}
-    assert set(operation["responses"]) == declared
+    refused = {"400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500", "503"}
+    assert set(operation["responses"]) == {"200", "202", *refused}
     reference = operation["responses"]["422"]["content"]["application/json"]["schema"]["$ref"]
     assert reference.endswith("/ErrorOut")
 

@@ -1,5 +1,6 @@
-"""/api/workflows: runs. Literal segments stand before `{workflow_id}`."""
+"""/api/workflows: starting, steering and watching runs; literal segments come first."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -10,34 +11,34 @@ from app.services.runs import Answered, Start
 from app.surfaces.full_engine.errors import BODY, errors, render
 from app.surfaces.full_engine.runs import shapes
 from app.surfaces.full_engine.runs.schemas import (
-    RUN_STATES,
-    OneRunOut,
+    OVER,
+    DeletedOut,
     ResumeIn,
     RunIn,
-    RunsOut,
-    RunState,
     StartedOut,
     VerbOut,
 )
-from app.surfaces.full_engine.runs.watching import Stream, stream
-from app.surfaces.full_engine.wire import Limit, Offset, RunId, WorkflowId, bare, spelled
+from app.surfaces.full_engine.runs.watching import Stream, finished, stream
+from app.surfaces.full_engine.wire import RunId, WorkflowId, bare, spelled
 from store.runs import RunRow
 
 router = APIRouter(prefix="/api/workflows", tags=["runs"], route_class=envelope(render))
 
-Iteration = Annotated[
-    str,
-    Query(
-        pattern=r"^([0-9]{1,9}(\.[0-9]{1,9}){0,3})?$",
-        description="The index in each loop around the step, outermost first, as in `3.0`.",
-    ),
-]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         description="1 to 255 printable ASCII characters. The same key and body within 24 hours "
         "get the first answer again, marked `Idempotent-Replayed: true`.",
+    ),
+]
+Wait = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=60,
+        description="Seconds to wait for the end of the run: 200 with the run when it is over by "
+        "then, else 202 with the run as it is.",
     ),
 ]
 LastEventId = Annotated[
@@ -49,31 +50,6 @@ LastEventId = Annotated[
         description="The `id` of the last event that was seen; the stream goes on after it.",
     ),
 ]
-
-
-@router.get("/runs/{run_id}", response_model=OneRunOut, responses=errors(404))
-async def get_run(request: Request, caller: Viewer, run_id: RunId) -> Json:
-    """A run with every step of its version."""
-    view = await services(request).runs.view(caller, bare("run_", run_id))
-    return Json(OneRunOut(run=shapes.run_full_out(view)))
-
-
-@router.get("/runs/{run_id}/output", response_model=None, responses=errors(404))
-async def get_run_output(request: Request, caller: Viewer, run_id: RunId) -> Json:
-    """The whole output of a run, however large; null while there is none."""
-    return Json(await services(request).runs.output(caller, bare("run_", run_id)))
-
-
-@router.get("/runs/{run_id}/steps/{step_id}/output", response_model=None, responses=errors(404))
-async def get_step_output(
-    request: Request, caller: Viewer, run_id: RunId, step_id: str, iteration: Iteration = ""
-) -> Json:
-    """The whole output of a step, however large."""
-    return Json(
-        await services(request).runs.step_output(
-            caller, bare("run_", run_id), step_id.replace("\0", "-"), iteration
-        )
-    )
 
 
 @router.post("/runs/{run_id}/cancel", response_model=VerbOut, responses=errors(404, 409))
@@ -123,11 +99,25 @@ async def stream_run(
     return await stream(request, caller, bare("run_", run_id), last_event_id)
 
 
+@router.post("/runs/{run_id}/terminate", response_model=VerbOut, responses=errors(404, 409))
+async def terminate_run(request: Request, caller: Operator, run_id: RunId) -> Json:
+    """End a run at once, also when no worker is alive to cancel it; once cancelled it stays so."""
+    row = await services(request).runs.terminate(caller, bare("run_", run_id))
+    return Json(shapes.verb_out(row))
+
+
+@router.delete("/runs/{run_id}", response_model=DeletedOut, responses=errors(404, 409))
+async def delete_run(request: Request, caller: Operator, run_id: RunId) -> Json:
+    """Delete a run that is over, with its steps, events and outputs."""
+    await services(request).runs.delete(caller, bare("run_", run_id))
+    return Json(DeletedOut(success=True))
+
+
 @router.post(
     "/{workflow_id}/run",
     status_code=202,
     response_model=StartedOut,
-    responses=errors(404, 409, *BODY),
+    responses={200: {"model": StartedOut}, **errors(404, 409, 429, *BODY)},
 )
 async def run_workflow(
     request: Request,
@@ -135,11 +125,13 @@ async def run_workflow(
     workflow_id: WorkflowId,
     body: RunIn | None = None,
     idempotency_key: IdempotencyKey = None,
+    wait: Wait = None,
 ) -> Json:
-    """Start a run; answers at once, and the run stays queued while Temporal is away."""
+    """Start a run; answers at once, or with `wait` when the run is over or the time is up."""
     workflow = bare("wf_", workflow_id)
     body = body or RunIn()
-    answered = await services(request).runs.start(
+    start = partial(
+        services(request).runs.start,
         caller,
         Start(workflow, body.input_data, body.trigger, surface="full_engine"),
         once(
@@ -149,29 +141,21 @@ async def run_workflow(
         ),
         _started,
     )
+    if wait is None:
+        answered, run = await start(), None
+    else:
+        with services(request).tail.seat(caller):
+            answered = await start()
+            run = await finished(request, caller, answered.run_id, wait)
     headers = {"Location": f"/api/workflows/runs/{spelled('run_', answered.run_id)}"}
     if answered.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return Json(answered.body, answered.status, headers)
+    if run is None:
+        return Json(answered.body, answered.status, headers)
+    content = StartedOut(run_id=run["id"], run=run)
+    return Json(content, 200 if run["status"] in OVER else answered.status, headers)
 
 
 def _started(run: RunRow) -> Answered:
     body = StartedOut(run_id=spelled("run_", run.id))
     return Answered(run.id, 202, to_json(body))
-
-
-@router.get("/{workflow_id}/runs", response_model=RunsOut, responses=errors(404))
-async def list_runs(
-    request: Request,
-    caller: Viewer,
-    workflow_id: WorkflowId,
-    status: RunState | None = None,
-    limit: Limit = 50,
-    offset: Offset = 0,
-) -> Json:
-    """List the runs of a workflow, newest first."""
-    wanted = [canonical for canonical, state in RUN_STATES.items() if state == status]
-    rows, total = await services(request).runs.page(
-        caller, bare("wf_", workflow_id), wanted, limit, offset
-    )
-    return Json(RunsOut(runs=[shapes.run_out(row) for row in rows], total=total))

@@ -6,9 +6,13 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.surfaces.full_engine.wire import In, Words
-from engine.lifecycle import RunStatus, StepStatus
+from engine.lifecycle import Intent, RunStatus, StepStatus
+from store.items import ItemState
 
 RunState = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
+IntentName = Literal["pause", "cancel", "terminate"]
+ItemStateName = Literal["pending", "running", "completed", "failed", "cancelled"]
+AttemptState = Literal["running", "completed", "failed", "skipped", "cancelled", "lost"]
 StepState = Literal["pending", "running", "completed", "failed", "skipped", "cancelled"]
 
 #: contracts §4.3.
@@ -22,6 +26,28 @@ RUN_STATES: dict[RunStatus, RunState] = {
 }
 STEP_STATES: dict[StepStatus, StepState] = {
     StepStatus.PENDING: "pending",
+    StepStatus.RUNNING: "running",
+    StepStatus.WAITING: "running",
+    StepStatus.COMPLETED: "completed",
+    StepStatus.FAILED: "failed",
+    StepStatus.SKIPPED: "skipped",
+    StepStatus.CANCELLED: "cancelled",
+}
+INTENTS: dict[Intent, IntentName] = {
+    Intent.PAUSE: "pause",
+    Intent.CANCEL: "cancel",
+    Intent.TERMINATE: "terminate",
+}
+#: The states in which waiting for a run is over.
+OVER: tuple[RunState, ...] = ("completed", "failed", "cancelled")
+ITEM_STATES: dict[ItemState, ItemStateName] = {
+    ItemState.PENDING: "pending",
+    ItemState.RUNNING: "running",
+    ItemState.COMPLETED: "completed",
+    ItemState.FAILED: "failed",
+    ItemState.CANCELLED: "cancelled",
+}
+ATTEMPT_STATES: dict[StepStatus, AttemptState] = {
     StepStatus.RUNNING: "running",
     StepStatus.WAITING: "running",
     StepStatus.COMPLETED: "completed",
@@ -45,9 +71,10 @@ class ResumeIn(In):
 
 
 class StartedOut(TypedDict):
-    """A run that was accepted."""
+    """A run that was accepted; `run` where the request waited for it, as it is by now."""
 
     run_id: str
+    run: NotRequired["RunFullOut"]
 
 
 class RunErrorOut(TypedDict):
@@ -67,11 +94,22 @@ class UsageOut(TypedDict):
     output_tokens: int
 
 
+class IterationsOut(TypedDict):
+    """The items of a loop, counted by where they stand."""
+
+    total: int
+    pending: int
+    running: int
+    completed: int
+    failed: int
+    cancelled: int
+
+
 class StepRunOut(TypedDict):
     """One step of the run's version, begun or not.
 
     `output` is null while there is none and when it is too large for this page; then `output_url`
-    has it. `iterations` counts the items of a loop by where they stand.
+    has it. A loop has `iterations` and `items_url`; `usage` counts what a model was asked.
     """
 
     step_id: str
@@ -85,7 +123,8 @@ class StepRunOut(TypedDict):
     completed_at: str | None
     duration_seconds: int | None
     waiting_until: NotRequired[str]
-    iterations: NotRequired[dict[str, int]]
+    iterations: NotRequired[IterationsOut]
+    items_url: NotRequired[str]
     usage: NotRequired[UsageOut]
 
 
@@ -93,25 +132,34 @@ class RunOut(TypedDict):
     """A run, as in lists. `intent` is what was asked of it and has not happened yet.
 
     `workflow_id` is null once the workflow was deleted; `workflow_name` is what it was called.
+    `execution` counts the times that it was begun or resumed. `parent_…` name the step that started
+    it, if one did, `schedule_id` and `scheduled_at` the schedule.
     """
 
     id: str
     workflow_id: str | None
     workflow_name: str
     version: int
+    execution: int
     status: RunState
-    intent: Literal["pause", "cancel"] | None
+    intent: IntentName | None
     trigger: str
     created_at: str
     started_at: str | None
     completed_at: str | None
     duration_seconds: int | None
     error: RunErrorOut | None
+    parent_run_id: NotRequired[str]
+    parent_step_id: NotRequired[str]
+    schedule_id: NotRequired[str]
+    scheduled_at: NotRequired[str]
 
 
 class RunFullOut(RunOut):
-    """A run with its output, if it is small enough for this page, and its steps."""
+    """A run with its steps, and with input and output if they are small enough for this page."""
 
+    input_data: dict[str, Any] | None
+    input_url: str | None
     output: Any
     output_url: str | None
     step_runs: list[StepRunOut]
@@ -135,4 +183,56 @@ class VerbOut(TypedDict):
 
     run_id: str
     status: RunState
-    intent: Literal["pause", "cancel"] | None
+    intent: IntentName | None
+
+
+class ItemOut(TypedDict):
+    """An item of a loop with every step of the body, begun or not.
+
+    `iteration` is what the addresses of its steps take: the index in each loop around them.
+    """
+
+    index: int
+    iteration: str
+    status: ItemStateName
+    step_runs: list[StepRunOut]
+
+
+class ItemsOut(TypedDict):
+    """A page of items; `total` counts all pages."""
+
+    items: list[ItemOut]
+    total: int
+
+
+class AttemptOut(TypedDict):
+    """One attempt of a step.
+
+    `execution` is the run's; the count of attempts begins anew with each. `status` is `lost` when
+    the attempt was lost with its worker and made again. `generation` and `worker` are null where
+    they are not known any more.
+    """
+
+    attempt: int
+    execution: int
+    generation: int | None
+    status: AttemptState
+    will_retry: bool
+    error: RunErrorOut | None
+    worker: str | None
+    started_at: str
+    ended_at: str | None
+    duration_seconds: int | None
+
+
+class AttemptsOut(TypedDict):
+    """A page of attempts, oldest first; `total` counts all pages."""
+
+    attempts: list[AttemptOut]
+    total: int
+
+
+class DeletedOut(TypedDict):
+    """The run is gone."""
+
+    success: Literal[True]

@@ -1,15 +1,24 @@
 """Turns the rows of runs, steps and events into what is answered."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.envelope import to_json
-from app.services.runs import RunView, StepView
+from app.services.run_pages import ItemPage, RunList, RunView, StepView
 from app.surfaces.full_engine.runs.schemas import (
+    ATTEMPT_STATES,
+    INTENTS,
+    ITEM_STATES,
     RUN_STATES,
     STEP_STATES,
+    AttemptOut,
+    ItemOut,
+    ItemsOut,
+    IterationsOut,
     RunErrorOut,
     RunFullOut,
     RunOut,
+    RunsOut,
     StepRunOut,
     StepState,
     UsageOut,
@@ -17,9 +26,11 @@ from app.surfaces.full_engine.runs.schemas import (
 )
 from app.surfaces.full_engine.wire import iso, maybe_iso, seconds_between, spelled
 from engine.lifecycle import EventType, RunStatus, StepStatus
+from store.attempts import Attempt
 from store.blobs import INLINE
 from store.events import EventRow
-from store.runs import RunRow
+from store.items import Item, ItemState
+from store.runs import RunHead, RunRow
 
 #: Bytes of outputs and of errors on one run page; what is over is read by its own address.
 _OUTPUTS = 512 * 1024
@@ -28,6 +39,10 @@ _ERRORS = 128 * 1024
 _UNBEGUN: dict[RunStatus, StepState] = {
     RunStatus.CANCELLED: "cancelled",
     RunStatus.FAILED: "skipped",
+}
+_UNBEGUN_IN: dict[ItemState, StepState] = {
+    ItemState.CANCELLED: "cancelled",
+    ItemState.FAILED: "skipped",
 }
 #: Characters of an error that has no place on the page any more.
 _CUT = 120
@@ -47,15 +62,16 @@ class _Room:
         return True
 
 
-def run_out(row: RunRow) -> RunOut:
-    """A run, as in lists."""
-    return RunOut(
+def run_out(row: RunHead, *, orphaned: bool = False) -> RunOut:
+    """A run, as in lists; `orphaned` when its workflow was deleted."""
+    run = RunOut(
         id=spelled("run_", row.id),
-        workflow_id=spelled("wf_", row.workflow_id),
+        workflow_id=None if orphaned else spelled("wf_", row.workflow_id),
         workflow_name=row.workflow_name,
         version=row.version,
+        execution=row.n,
         status=RUN_STATES[row.status],
-        intent=row.intent.value if row.intent else None,
+        intent=INTENTS[row.intent] if row.intent else None,
         trigger=row.trigger,
         created_at=iso(row.created_at),
         started_at=maybe_iso(row.started_at),
@@ -63,34 +79,85 @@ def run_out(row: RunRow) -> RunOut:
         duration_seconds=seconds_between(row.started_at, row.completed_at),
         error=_error(row.error, _Room(_ERRORS)),
     )
+    if row.parent_run_id is not None:
+        run["parent_run_id"] = spelled("run_", row.parent_run_id)
+    if row.parent_step_id is not None:
+        run["parent_step_id"] = row.parent_step_id
+    if row.schedule_id is not None:
+        run["schedule_id"] = spelled("sched_", row.schedule_id)
+    if row.scheduled_at is not None:
+        run["scheduled_at"] = iso(row.scheduled_at)
+    return run
+
+
+def runs_out(found: RunList) -> RunsOut:
+    """A page of runs."""
+    return RunsOut(
+        runs=[run_out(row, orphaned=row.workflow_id in found.gone) for row in found.rows],
+        total=found.total,
+    )
 
 
 def run_full_out(view: RunView) -> RunFullOut:
-    """The run page: under a megabyte, whatever the steps have put out."""
+    """The run page: under a megabyte, whatever came in and what the steps have put out."""
     row, room, words = view.row, _Room(_OUTPUTS), _Room(_ERRORS)
-    run = spelled("run_", row.id)
+    here = f"/api/workflows/runs/{spelled('run_', row.id)}"
+    size = len(to_json(row.input))
+    told = size <= INLINE and room.takes(size)
     size = len(to_json(row.output))
     shown = row.output_blob is None and size <= INLINE and room.takes(size)
-    page = run_out(row)
-    if view.orphaned:
-        page["workflow_id"] = None
     return RunFullOut(
-        **page,
+        **run_out(row, orphaned=view.orphaned),
+        input_data=row.input if told else None,
+        input_url=None if told else f"{here}/input",
         output=row.output if shown else None,
-        output_url=None if shown else f"/api/workflows/runs/{run}/output",
+        output_url=None if shown else f"{here}/output",
         step_runs=[_step_out(step, row, room, words) for step in view.steps],
     )
 
 
-def _output_url(run: str, step_id: str, iteration: str) -> str:
+def items_out(page: ItemPage) -> ItemsOut:
+    """Items of a loop; their outputs are bounded together, as those of a run page are."""
+    room, words = _Room(_OUTPUTS), _Room(_ERRORS)
+    return ItemsOut(
+        items=[
+            ItemOut(
+                index=view.item.index,
+                iteration=view.item.iteration,
+                status=ITEM_STATES[view.item.state],
+                step_runs=[
+                    _step_out(step, page.run, room, words, view.item) for step in view.steps
+                ],
+            )
+            for view in page.items
+        ],
+        total=page.total,
+    )
+
+
+def attempt_out(attempt: Attempt) -> AttemptOut:
+    """One attempt of a step."""
+    return AttemptOut(
+        attempt=attempt.attempt,
+        execution=attempt.execution,
+        generation=attempt.generation,
+        status="lost" if attempt.status is None else ATTEMPT_STATES[attempt.status],
+        will_retry=attempt.will_retry,
+        error=_error(attempt.error, _Room(_ERRORS)),
+        worker=attempt.worker,
+        started_at=iso(attempt.started_at),
+        ended_at=maybe_iso(attempt.ended_at),
+        duration_seconds=seconds_between(attempt.started_at, attempt.ended_at),
+    )
+
+
+def _step_url(run: str, step_id: str, iteration: str, what: str) -> str:
     query = f"?iteration={iteration}" if iteration else ""
-    return f"/api/workflows/runs/{run}/steps/{step_id}/output{query}"
+    return f"/api/workflows/runs/{run}/steps/{step_id}/{what}{query}"
 
 
-def _unbegun_out(step_id: str, run: RunRow) -> StepRunOut:
-    """A step that has not begun; once its run is over it will not, unless the run is resumed."""
-    status = _UNBEGUN.get(run.status, "pending")
-    over = RunErrorOut(reason=f"The run was over ({run.status}).")
+def _unbegun_out(step_id: str, status: StepState, reason: str) -> StepRunOut:
+    """A step that has not begun; once what it is in is over it will not, unless that is resumed."""
     return StepRunOut(
         step_id=step_id,
         status=status,
@@ -98,17 +165,25 @@ def _unbegun_out(step_id: str, run: RunRow) -> StepRunOut:
         output=None,
         output_size=0,
         output_url=None,
-        error=None if status == "pending" else over,
+        error=None if status == "pending" else RunErrorOut(reason=reason),
         started_at=None,
         completed_at=None,
         duration_seconds=None,
     )
 
 
-def _step_out(step: StepView, run: RunRow, room: _Room, words: _Room) -> StepRunOut:
-    row = step.row
+def _step_out(
+    step: StepView, run: RunRow, room: _Room, words: _Room, item: Item | None = None
+) -> StepRunOut:
+    row, run_id = step.row, spelled("run_", run.id)
     if row is None or row.status is StepStatus.PENDING:
-        return _unbegun_out(step.step_id, run)
+        if item is not None and item.state in _UNBEGUN_IN:
+            return _unbegun_out(
+                step.step_id, _UNBEGUN_IN[item.state], f"The item was over ({item.state})."
+            )
+        status = _UNBEGUN.get(run.status, "pending")
+        return _unbegun_out(step.step_id, status, f"The run was over ({run.status}).")
+    iteration = item.iteration if item is not None else ""
     shown = row.output_inline and room.takes(row.output_size)
     page = StepRunOut(
         step_id=step.step_id,
@@ -116,7 +191,7 @@ def _step_out(step: StepView, run: RunRow, room: _Room, words: _Room) -> StepRun
         attempt=row.attempt,
         output=row.output if shown else None,
         output_size=row.output_size,
-        output_url=None if shown else _output_url(spelled("run_", run.id), step.step_id, ""),
+        output_url=None if shown else _step_url(run_id, step.step_id, iteration, "output"),
         error=_error(row.error, words),
         started_at=maybe_iso(row.started_at),
         completed_at=maybe_iso(row.completed_at),
@@ -126,6 +201,7 @@ def _step_out(step: StepView, run: RunRow, room: _Room, words: _Room) -> StepRun
         page["waiting_until"] = iso(row.wake_at)
     if step.items is not None:
         page["iterations"] = _iterations(step.items)
+        page["items_url"] = _step_url(run_id, step.step_id, iteration, "items")
     if row.usage is not None:
         usage = row.usage
         page["usage"] = UsageOut(
@@ -136,12 +212,15 @@ def _step_out(step: StepView, run: RunRow, room: _Room, words: _Room) -> StepRun
     return page
 
 
-def _iterations(items: dict[str, int]) -> dict[str, int]:
-    counted: dict[str, int] = {}
-    for status, count in items.items():
-        state = STEP_STATES[StepStatus(status)]
-        counted[state] = counted.get(state, 0) + count
-    return counted
+def _iterations(items: Mapping[ItemState, int]) -> IterationsOut:
+    return IterationsOut(
+        total=sum(items.values()),
+        pending=items[ItemState.PENDING],
+        running=items[ItemState.RUNNING],
+        completed=items[ItemState.COMPLETED],
+        failed=items[ItemState.FAILED],
+        cancelled=items[ItemState.CANCELLED],
+    )
 
 
 def _error(error: dict[str, Any] | None, room: _Room) -> RunErrorOut | None:
@@ -164,7 +243,7 @@ def verb_out(row: RunRow) -> VerbOut:
     return VerbOut(
         run_id=spelled("run_", row.id),
         status=RUN_STATES[row.status],
-        intent=row.intent.value if row.intent else None,
+        intent=INTENTS[row.intent] if row.intent else None,
     )
 
 
@@ -178,7 +257,9 @@ def event_out(event: EventRow) -> bytes:
     data |= event.data
     if event.type is EventType.STEP_COMPLETED and "output" not in data:
         data["output"] = None
-        data["output_url"] = _output_url(data["run_id"], event.step_id or "", event.iteration)
+        data["output_url"] = _step_url(
+            data["run_id"], event.step_id or "", event.iteration, "output"
+        )
     if isinstance(until := data.pop("until", None), int):
         data["waiting_until"] = iso(until)
     data["timestamp"] = iso(event.at)

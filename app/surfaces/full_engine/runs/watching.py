@@ -1,5 +1,6 @@
-"""The stream of a run, as Server-Sent Events."""
+"""Following a run: its stream, as Server-Sent Events, and waiting for its end."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -11,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.envelope import services
 from app.services.auth import Caller
-from app.surfaces.full_engine.runs.shapes import event_out
+from app.surfaces.full_engine.runs.schemas import RunFullOut
+from app.surfaces.full_engine.runs.shapes import event_out, run_full_out
 from engine.errors import SignalboxError
 from store.runs import RunRow
 
@@ -65,3 +67,44 @@ async def _events(
                     yield event_out(event)
         except SignalboxError as error:
             log.info("a stream of run %s ends: %s", run.id, error.message)
+
+
+async def finished(
+    request: Request, caller: Caller, run_id: str, seconds: float
+) -> RunFullOut | None:
+    """The run once it is over, or as it is after so many seconds; None when it cannot be read.
+
+    It also ends when the client has gone.
+    """
+    state = services(request)
+    try:
+        run = await state.runs.get(caller, run_id)
+        waiting = {
+            asyncio.create_task(_ended(request, run)),
+            asyncio.create_task(_gone(request)),
+        }
+        try:
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        await state.auth.caller(request.headers.getlist("authorization"))
+        return run_full_out(await state.run_pages.view(caller, run_id))
+    except SignalboxError as error:
+        # The run is accepted, whatever became of the waiting.
+        log.info("nobody can wait for run %s: %s", run_id, error.message)
+        return None
+
+
+async def _ended(request: Request, run: RunRow) -> None:
+    state = services(request)
+    authorization = request.headers.getlist("authorization")
+    async with aclosing(state.tail.ended(run)) as looks:
+        async for _ in looks:
+            await state.auth.caller(authorization)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
