@@ -20,9 +20,12 @@ from app.services.dispatch import Dispatch
 from app.services.door import Door, Refused
 from app.services.health import Health
 from app.services.runs import Runs
+from app.services.schedules import Schedules
 from app.services.state import State
 from app.services.stream import Tail
 from app.services.sweeper import Sweeper
+from app.services.timetable import Timetable
+from app.services.upkeep import Upkeep
 from app.services.workflows import Workflows
 from app.settings import Settings
 from app.surfaces import SURFACES
@@ -98,16 +101,20 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         auth = Auth(database, settings.pepper)
         if settings.api_key is not None:
             await auth.ensure_admin(settings.api_key.get_secret_value())
-        dispatch = Dispatch(await _temporal(), settings.task_queue, database)
+        client = await _temporal()
+        dispatch = Dispatch(client, settings.task_queue, database)
+        timetable = Timetable(client, settings.task_queue, database)
         steps = catalog()
         tail = Tail(database)
-        sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs)
+        duties = [Upkeep(database, timetable).sweep]
+        sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs, duties)
         state = State(
             database=database,
             auth=auth,
             dispatch=dispatch,
             workflows=Workflows(database, steps),
             runs=Runs(database, dispatch, steps),
+            schedules=Schedules(database, timetable),
             tail=tail,
             health=Health(database, dispatch),
         )

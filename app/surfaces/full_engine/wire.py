@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 Words = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
 
 WorkflowId = Annotated[str, Path(description="`wf_` and 32 hex digits.")]
+ScheduleId = Annotated[str, Path(description="`sched_` and 32 hex digits.")]
 RunId = Annotated[str, Path(description="`run_` and 32 hex digits.")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]

@@ -81,7 +81,10 @@ class StepRunOut(TypedDict):
 
 
 class RunOut(TypedDict):
-    """A run, as in lists. `intent` is what was asked of it and has not happened yet."""
+    """A run, as in lists. `intent` is what was asked of it and has not happened yet.
+
+    `schedule_id` and `scheduled_at` say what started it, and when it was due, if a schedule did.
+    """
 
     id: str
     workflow_id: str
@@ -90,6 +93,8 @@ class RunOut(TypedDict):
     status: RunState
     intent: Literal["pause", "cancel"] | None
     trigger: str
+    schedule_id: str | None
+    scheduled_at: str | None
     created_at: str
     started_at: str | None
     completed_at: str | None

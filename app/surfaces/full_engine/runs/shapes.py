@@ -56,6 +56,8 @@ def run_out(row: RunRow) -> RunOut:
         status=RUN_STATES[row.status],
         intent=row.intent.value if row.intent else None,
         trigger=row.trigger,
+        schedule_id=spelled("sched_", row.schedule_id) if row.schedule_id else None,
+        scheduled_at=maybe_iso(row.scheduled_at),
         created_at=iso(row.created_at),
         started_at=maybe_iso(row.started_at),
         completed_at=maybe_iso(row.completed_at),
