@@ -249,7 +249,7 @@ class Timetable:
                 task_queue=self._task_queue,
                 task_timeout=timedelta(seconds=TASK_TIMEOUT),
             ),
-            spec=_spec(terms.cron_expression, terms.timezone),
+            spec=spec(terms.cron_expression, terms.timezone),
             policy=SchedulePolicy(
                 overlap=_policy(terms.overlap),
                 catchup_window=timedelta(seconds=terms.catchup_window),
@@ -261,7 +261,7 @@ class Timetable:
         return self._client.get_schedule_handle(timer_id(schedule_id))
 
 
-def _spec(text: str, zone: str) -> ScheduleSpec:
+def spec(text: str, zone: str) -> ScheduleSpec:
     """The times as a calendar, which Temporal gives back as it was sent; the text is its comment.
 
     A cron expression is compiled by the server and not given back, so nobody could compare it.

@@ -83,12 +83,15 @@ async def app(settings: Settings, temporal: str) -> AsyncIterator[FastAPI]:
 
 
 @contextlib.asynccontextmanager
-async def working(settings: Settings, address: str) -> AsyncIterator[None]:
+async def working(settings: Settings, address: str, places: int = 10) -> AsyncIterator[None]:
     """A worker on the same database and task queue."""
     client = await Client.connect(address, data_converter=DATA_CONVERTER)
     database = Database(settings.database_url)
     worker_settings = WorkerSettings(
-        database_url=settings.database_url, task_queue=settings.task_queue, script_sandbox="none"
+        database_url=settings.database_url,
+        task_queue=settings.task_queue,
+        script_sandbox="none",
+        max_concurrent_runs=places,
     )
     try:
         async with (

@@ -4,21 +4,20 @@ from typing import Any
 
 import httpx2
 import pytest
-from temporalio.client import Client, ScheduleDescription, ScheduleOverlapPolicy
+from temporalio.client import Client, ScheduleOverlapPolicy
 from temporalio.service import RPCError
 
 from app.settings import Settings
 from engine.roles import Role
 from store import schedules
 from tests.contract.conftest import Door, running
-from tests.contract.full_engine.definitions import QUIET
-
-#: From the published page.
-PUBLISHED = {
-    "cron_expression": "0 9 * * 1-5",
-    "timezone": "America/New_York",
-    "input_data": {"report": "daily"},
-}
+from tests.contract.full_engine.timing import (
+    PUBLISHED,
+    create,
+    in_temporal,
+    read,
+    scheduled,
+)
 
 
 @pytest.fixture
@@ -26,36 +25,8 @@ async def client(temporal: str) -> Client:
     return await Client.connect(temporal)
 
 
-async def workflow(api: httpx2.AsyncClient, **more: Any) -> str:
-    answer = await api.post("/api/workflows", json={"definition": QUIET, **more})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
-
-
-async def scheduled(api: httpx2.AsyncClient, workflow_id: str = "", **terms: Any) -> str:
-    """The address of a new schedule."""
-    workflow_id = workflow_id or await workflow(api)
-    answer = await api.post(
-        f"/api/workflows/{workflow_id}/schedules", json={**PUBLISHED, "paused": True, **terms}
-    )
-    assert answer.status_code == 201, answer.text
-    return str(answer.headers["location"])
-
-
-async def read(api: httpx2.AsyncClient, address: str) -> dict[str, Any]:
-    answer = await api.get(address)
-    assert answer.status_code == 200, answer.text
-    schedule: dict[str, Any] = answer.json()["schedule"]
-    return schedule
-
-
-async def in_temporal(client: Client, address: str) -> ScheduleDescription:
-    digits = address.rpartition("sched_")[2]
-    return await client.get_schedule_handle(f"sched/{digits}").describe()
-
-
 async def test_create_answers_the_published_way(api: httpx2.AsyncClient, client: Client) -> None:
-    workflow_id = await workflow(api)
+    workflow_id = await create(api)
     answer = await api.post(f"/api/workflows/{workflow_id}/schedules", json=PUBLISHED)
     assert answer.status_code == 201, answer.text
     schedule_id = answer.json()["schedule_id"]
@@ -89,7 +60,7 @@ async def test_create_answers_the_published_way(api: httpx2.AsyncClient, client:
 
 
 async def test_lists_are_newest_first_and_paged(api: httpx2.AsyncClient) -> None:
-    workflow_id, other = await workflow(api), await workflow(api)
+    workflow_id, other = await create(api), await create(api)
     addresses = [await scheduled(api, workflow_id) for _ in range(3)]
     await scheduled(api, other)
     ids = [address.rpartition("/")[2] for address in reversed(addresses)]
@@ -101,7 +72,7 @@ async def test_lists_are_newest_first_and_paged(api: httpx2.AsyncClient) -> None
 
 
 async def test_a_key_makes_one_schedule(api: httpx2.AsyncClient) -> None:
-    workflow_id = await workflow(api)
+    workflow_id = await create(api)
     address = f"/api/workflows/{workflow_id}/schedules"
     key = {"Idempotency-Key": "once"}
     first = await api.post(address, json=PUBLISHED, headers=key)
@@ -204,7 +175,7 @@ async def test_a_deleted_schedule_is_gone(
 async def test_wrong_terms_are_refused_all_at_once(
     api: httpx2.AsyncClient, terms: dict[str, Any], paths: list[str], says: str
 ) -> None:
-    workflow_id = await workflow(api)
+    workflow_id = await create(api)
     address = f"/api/workflows/{workflow_id}/schedules"
     answer = await api.post(address, json=PUBLISHED | terms)
     assert answer.status_code == 422, answer.text
@@ -217,7 +188,7 @@ async def test_wrong_terms_are_refused_all_at_once(
 
 
 async def test_foreign_and_unknown_look_the_same(api: httpx2.AsyncClient, door: Door) -> None:
-    workflow_id = await workflow(api)
+    workflow_id = await create(api)
     mine = (await scheduled(api, workflow_id)).rpartition("/")[2]
     async with door.client(await door.key(Role.ADMIN, "others")) as stranger:
         for method, path, json in (
