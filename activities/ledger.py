@@ -18,6 +18,8 @@ from activities.definitions import Definitions
 from activities.scopes import Scopes, describe, load, see
 from engine.book import (
     ADMIT,
+    Due,
+    DueOpened,
     Entries,
     LoopClosed,
     LoopEnd,
@@ -33,7 +35,7 @@ from engine.expressions import ExpressionError, references, render
 from engine.facts import Failure
 from engine.lifecycle import RunStatus
 from engine.outcomes import Done
-from store import executions, journal, steps
+from store import executions, journal, starts, steps
 from store.database import Database, Tx
 from store.executions import Execution
 
@@ -59,6 +61,13 @@ class Ledger:
         self._client = client
         self._limit = limit
         self._signals: set[asyncio.Task[None]] = set()
+
+    @activity.defn(name="open_scheduled")
+    async def open_scheduled(self, due: Due) -> DueOpened:
+        """Make a run of a start by a schedule; or say that it is not to be one, or not yet."""
+        opening = await self._database.write(lambda tx: starts.open_start(tx, due, self._limit))
+        self._admit(opening.handed)
+        return DueOpened(state=opening.state)
 
     @activity.defn(name="open_run")
     async def open_run(self, ref: RunRef) -> Opened:

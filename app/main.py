@@ -23,10 +23,13 @@ from app.services.health import Health
 from app.services.language import components
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
+from app.services.schedules import Schedules
 from app.services.state import State
 from app.services.stream import Tail
 from app.services.sweeper import Sweeper
 from app.services.templates import Templates, builtin_templates
+from app.services.timetable import Timetable
+from app.services.upkeep import Upkeep
 from app.services.versions import Versions
 from app.services.workflows import Workflows
 from app.settings import Settings
@@ -118,12 +121,16 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         auth = Auth(database, settings.pepper)
         if settings.api_key is not None:
             await auth.ensure_admin(settings.api_key.get_secret_value())
-        dispatch = Dispatch(await _temporal(), settings.task_queue, database)
+        client = await _temporal()
+        dispatch = Dispatch(client, settings.task_queue, database)
+        timetable = Timetable(client, settings.task_queue, database)
         steps = catalog()
         versions = Versions(steps)
         tail = Tail(database)
-        sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs)
-        workflows = Workflows(database, steps, dispatch)
+        duties = [Upkeep(database, timetable).sweep]
+        sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs, duties)
+        schedules = Schedules(database, timetable)
+        workflows = Workflows(database, steps, dispatch, schedules)
         state = State(
             database=database,
             auth=auth,
@@ -133,6 +140,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             templates=Templates(database, workflows, builtin_templates()),
             runs=Runs(database, dispatch, steps, versions, settings.max_concurrent_runs),
             run_pages=RunPages(database, versions),
+            schedules=schedules,
             tail=tail,
             health=Health(database, dispatch),
         )

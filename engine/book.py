@@ -22,6 +22,38 @@ def execution_id(run: str, n: int) -> str:
     return f"run/{run}/{n}"
 
 
+def timer_id(schedule: str) -> str:
+    """Temporal's id of a schedule.
+
+    >>> timer_id("ab")
+    'sched/ab'
+    """
+    return f"sched/{schedule}"
+
+
+class Due(BaseModel):
+    """A start by a schedule, before it is a run.
+
+    Attributes:
+        run: the id that the run will have.
+        temporal_id: the workflow id of its first execution.
+        at: when it was due; microseconds UTC, as are all times of the store.
+        began: when Temporal started it.
+    """
+
+    run: str
+    schedule: str
+    temporal_id: str
+    at: int
+    began: int
+
+
+class DueOpened(BaseModel):
+    """Whether there is a run now (`open`), there will be none (`over`), or not yet (`wait`)."""
+
+    state: str
+
+
 class RunRef(BaseModel):
     """An execution of a run."""
 

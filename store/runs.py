@@ -108,6 +108,8 @@ class NewRun:
         surface: the surface that it was started on.
         trigger: what started it: `manual`, `api`, `schedule`, `event` and the like.
         id: given where the same run may be accepted twice, and made otherwise.
+        schedule_id: the schedule that started it, with the time that it was due and the workflow
+            id that its first execution has in Temporal already.
     """
 
     org_id: str
@@ -118,6 +120,9 @@ class NewRun:
     trigger: str
     input: dict[str, JsonValue]
     id: str | None = None
+    schedule_id: str | None = None
+    scheduled_at: int | None = None
+    temporal_id: str | None = None
 
 
 def accept(tx: Tx, new: NewRun) -> RunRow:
@@ -141,9 +146,12 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
             "input": encode(new.input),
             "status": RunStatus.QUEUED,
             "n": 1,
-            "temporal_id": execution_id(run_id, 1),
+            "temporal_id": new.temporal_id or execution_id(run_id, 1),
             "admitted": False,
             "queued_at": at,
+            "dispatched_at": at if new.temporal_id else None,
+            "schedule_id": new.schedule_id,
+            "scheduled_at": new.scheduled_at,
             "seq": 0,
             "created_at": at,
             "updated_at": at,

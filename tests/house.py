@@ -129,11 +129,15 @@ class House:
         await self.client.get_workflow_handle(row.temporal_id).signal("pause")
 
     async def resume(self, run_id: str, from_step: str | None = None) -> RunRow:
-        row = await self.database.write(
-            lambda tx: executions.resume(tx, self.org, run_id, from_step, catalog())
-        )
+        row = await self.resume_later(run_id, from_step)
         await self.dispatch(row)
         return row
+
+    async def resume_later(self, run_id: str, from_step: str | None = None) -> RunRow:
+        """Resume the run, and leave it to the caller to dispatch it."""
+        return await self.database.write(
+            lambda tx: executions.resume(tx, self.org, run_id, from_step, catalog())
+        )
 
 
 @contextlib.asynccontextmanager

@@ -75,6 +75,7 @@ async def build(
             identity=worker_id,
             workflows=[RunWorkflow],
             activities=[
+                ledger.open_scheduled,
                 ledger.open_run,
                 ledger.record,
                 ledger.close_loop,

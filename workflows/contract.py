@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import BaseModel
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 
-from engine.book import ADMIT, execution_id
+from engine.book import ADMIT, Due, execution_id
 from engine.facts import Facts
 from engine.plan import Plan
 
@@ -57,11 +57,15 @@ class RunInput(BaseModel):
         run: the run's id, 32 hex digits.
         n: the number of the execution, from 1.
         carried: plan and facts of the part before, after continue-as-new.
+        schedule: the schedule that has started this, which is to become a run; `run` is empty.
+        due: the same, when it has waited for so long that its history was begun anew.
     """
 
     run: str
     n: int = 1
     carried: "Carried | None" = None
+    schedule: str | None = None
+    due: Due | None = None
 
 
 class Carried(BaseModel):

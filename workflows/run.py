@@ -49,7 +49,7 @@ with workflow.unsafe.imports_passed_through():
     from engine.plan import Plan, PlannedStep
     from engine.progress import advance
     from engine.settle import fail, settle
-    from workflows import dispatch
+    from workflows import dispatch, schedules
     from workflows.contract import ADMIT, PAUSE, RUN, Carried, RunInput
 
 #: Events after which nothing new starts until the execution can carry its facts over.
@@ -103,12 +103,20 @@ class RunWorkflow:
     async def run(self, begin: RunInput) -> None:
         """Open, interpret, close."""
         try:
-            if begin.carried is not None or await self._open():
+            if begin.carried is not None or (await self._is_run(begin) and await self._open()):
                 await self._interpret()
         except asyncio.CancelledError:
             await self._stop()
             await self._close(RunStatus.CANCELLED, None)
             raise
+
+    async def _is_run(self, begin: RunInput) -> bool:
+        """Become a run if a schedule has started this; False when it is not to be one."""
+        if begin.schedule is None:
+            return True
+        due = begin.due or schedules.due(begin.schedule)
+        self._ref = RunRef(run=due.run, n=1)
+        return await schedules.opened(due)
 
     async def _open(self) -> bool:
         """Wait for a place; False when the run needs no execution any more."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from engine.errors import Invalid, Problem
-from store import values
+from engine.errors import Conflict, Invalid, Problem
+from store import idempotency, values
+from store.database import Tx
 
 #: Characters of a key.
 LONGEST = 255
@@ -26,6 +27,34 @@ class Once:
     endpoint: str
     key: str
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier request of the same key made, and its answer."""
+
+    made: str
+    status: int
+    body: bytes
+
+
+def recall(tx: Tx, org_id: str, once: Once) -> Earlier | None:
+    """The answer that the key has got before; None when it is new, and ours from now on.
+
+    Raises:
+        Invalid: the key came before with another body (`idempotency_key_reused`).
+        Conflict: that request has not been answered yet.
+    """
+    earlier = idempotency.reserve(tx, org_id, once.endpoint, once.key, once.fingerprint)
+    if earlier is None:
+        return None
+    if earlier.fingerprint != once.fingerprint:
+        raise Invalid(
+            "The Idempotency-Key came before with another body.", code="idempotency_key_reused"
+        )
+    if earlier.run_id is None or earlier.status_code is None or earlier.body is None:
+        raise Conflict("The first request of this key is under way.")
+    return Earlier(earlier.run_id, earlier.status_code, earlier.body)
 
 
 def once(headers: Sequence[str], endpoint: str, document: Any) -> Once | None:

@@ -15,7 +15,7 @@ from typing import Any
 from app.services.auth import Caller
 from app.services.dispatch import Dispatch
 from app.services.failpoints import failpoint
-from app.services.once import Once
+from app.services.once import Once, recall
 from app.services.versions import Versions
 from engine.catalog import Catalog
 from engine.errors import Conflict, Invalid, NotFound, Unavailable
@@ -259,13 +259,7 @@ class Runs:
 
 def _recall(tx: Tx, org_id: str, once: Once) -> Answered | None:
     """The answer that the key has got before; None when it is new, and ours from now on."""
-    earlier = idempotency.reserve(tx, org_id, once.endpoint, once.key, once.fingerprint)
+    earlier = recall(tx, org_id, once)
     if earlier is None:
         return None
-    if earlier.fingerprint != once.fingerprint:
-        raise Invalid(
-            "The Idempotency-Key came before with another body.", code="idempotency_key_reused"
-        )
-    if earlier.run_id is None or earlier.status_code is None or earlier.body is None:
-        raise Conflict("The first request of this key is under way.")
-    return Answered(earlier.run_id, earlier.status_code, earlier.body, replayed=True)
+    return Answered(earlier.made, earlier.status, earlier.body, replayed=True)

@@ -8,6 +8,7 @@ from app.services.dispatch import Dispatch
 from app.services.health import Health
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
+from app.services.schedules import Schedules
 from app.services.stream import Tail
 from app.services.templates import Templates
 from app.services.workflows import Workflows
@@ -26,5 +27,6 @@ class State:
     templates: Templates
     runs: Runs
     run_pages: RunPages
+    schedules: Schedules
     tail: Tail
     health: Health

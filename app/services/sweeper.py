@@ -8,7 +8,7 @@ none of them trusts that an earlier one happened. Source: DESIGN §3.2.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 from uuid import uuid4
@@ -41,12 +41,22 @@ _PURGED = 500
 
 
 class Sweeper:
-    """The sweeper of this process; it works while it holds the lease."""
+    """The sweeper of this process; it works while it holds the lease.
 
-    def __init__(self, database: Database, dispatch: Dispatch, places: int) -> None:
+    `duties` are what else there is to do in a pass.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        dispatch: Dispatch,
+        places: int,
+        duties: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
         self._database = database
         self._dispatch = dispatch
         self._places = places
+        self._duties = duties
         self._holder = uuid4().hex
         self._looked_at = ""
         self._away = False
@@ -90,6 +100,9 @@ class Sweeper:
         await self._database.write(
             partial(idempotency.purge, before=now - REMEMBERED_FOR, limit=_PURGED)
         )
+        for duty in self._duties:
+            if await self._hold():
+                await duty()
         return True
 
     async def _hold(self) -> bool:

@@ -6,13 +6,14 @@ from typing import Any
 
 from app.services.auth import Caller
 from app.services.dispatch import Dispatch
+from app.services.schedules import Schedules
 from engine import diff
 from engine.catalog import Catalog
 from engine.definition import Definition
 from engine.errors import Invalid, Problem
 from engine.lifecycle import DefinitionStatus
 from engine.validation import Checked, check
-from store import authoring, live, workflows
+from store import authoring, live, schedules, workflows
 from store.authoring import Read
 from store.database import Database, Tx
 from store.runs import RunRow
@@ -69,10 +70,13 @@ class Filter:
 class Workflows:
     """The workflows of every organisation, each through its callers."""
 
-    def __init__(self, database: Database, catalog: Catalog, dispatch: Dispatch) -> None:
+    def __init__(
+        self, database: Database, catalog: Catalog, dispatch: Dispatch, schedules: Schedules
+    ) -> None:
         self._database = database
         self._catalog = catalog
         self._dispatch = dispatch
+        self._schedules = schedules
 
     async def validate(self, definition: dict[str, Any]) -> Checked:
         """Everything that is wrong with a definition; nothing is executed or kept."""
@@ -206,10 +210,13 @@ class Workflows:
             row, changed = authoring.set_status(tx, caller.org_id, workflow_id, status, read)
             pauses = changed and status is DefinitionStatus.PAUSED
             told = live.pause_all(tx, caller.org_id, row.id) if pauses else []
+            if changed:
+                schedules.touch_of_workflow(tx, row.id)
             return row, workflows.version(tx, row.id, row.version).definition, told
 
         row, definition, told = await self._database.write(work)
         await self._dispatch.tell(told)
+        await self._schedules.sync(row.id)
         return row, definition
 
     async def delete(self, caller: Caller, workflow_id: str, read: Read = None) -> None:
@@ -221,6 +228,7 @@ class Workflows:
         """
         told = await self._database.write(lambda tx: _delete(tx, caller.org_id, workflow_id, read))
         await self._dispatch.tell(told)
+        await self._schedules.sync(workflow_id)
 
     async def versions(
         self, caller: Caller, workflow_id: str, limit: int, offset: int
@@ -271,5 +279,5 @@ class Workflows:
 def _delete(tx: Tx, org_id: str, workflow_id: str, read: Read) -> list[RunRow]:
     """All that goes with a workflow, in one transaction; the runs that Temporal has to learn of."""
     row = authoring.end(tx, org_id, workflow_id, read)
-    # Its schedules end here as well, in the same transaction; Temporal's once it is committed.
+    schedules.delete_of_workflow(tx, row.id)
     return live.cancel_all(tx, org_id, row.id)

@@ -25,6 +25,7 @@ from tests.house import House, open_house
 from tests.receiver import Receiver
 from tests.workflow.definitions import chain, flow, get, step
 from tests.workflow.patience import until
+from tests.workflow.scheduling import start_behind_a_resumed_run
 from workflows.contract import DATA_CONVERTER
 
 FOLDER = Path(__file__).parent / "histories"
@@ -102,10 +103,16 @@ async def paused(house: House, receiver: Receiver) -> list[str]:
     return [first.temporal_id, (await house.until(run_id)).temporal_id]
 
 
+async def scheduled(house: House, receiver: Receiver) -> list[str]:
+    """A start by a schedule, which waits for a run that was resumed."""
+    return await start_behind_a_resumed_run(house, receiver)
+
+
 OWN: dict[str, Play] = {
     "own/cancelled": cancelled,
     "own/handed_over": handed_over,
     "own/paused": paused,
+    "own/scheduled": scheduled,
 }
 
 

@@ -20,6 +20,7 @@ Sentence = Annotated[str, StringConstraints(min_length=1, max_length=500, patter
 
 WorkflowId = Annotated[str, Path(description="`wf_` and 32 hex digits.")]
 TemplateId = Annotated[str, Path(description="`tpl_` and 32 hex digits.")]
+ScheduleId = Annotated[str, Path(description="`sched_` and 32 hex digits.")]
 RunId = Annotated[str, Path(description="`run_` and 32 hex digits.")]
 #: The number of a version, in a body; one that is none is as unknown as one that is not there yet.
 Version = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]

@@ -1,0 +1,1 @@
+"""Schedules: what starts a workflow at its times."""
