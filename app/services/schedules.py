@@ -213,9 +213,7 @@ class Schedules:
                 of it is open and it skips starts that overlap.
             Unavailable: Temporal does not answer.
         """
-        now = clock.now()
-        # The time names the execution. A cron fires in the first second of a minute only.
-        at = now - now % SECOND + (SECOND if now % clock.MINUTE < SECOND else 0)
+        at = await _a_second()
 
         def work(tx: Tx) -> ScheduleRow:
             row = schedules.get(tx, caller.org_id, schedule_id)
@@ -327,6 +325,18 @@ class Schedules:
             return View(row, None)
 
         return list(await asyncio.gather(*map(glance, rows)))
+
+
+async def _a_second() -> int:
+    """This second, which is to name an execution: one in which no cron can fire.
+
+    A cron fires in the first second of a minute; whoever comes then waits for the next.
+    """
+    now = clock.now()
+    if now % clock.MINUTE < SECOND:
+        await asyncio.sleep((SECOND - now % SECOND) / SECOND)
+        now += SECOND
+    return now - now % SECOND
 
 
 def _require_active(row: ScheduleRow) -> None:

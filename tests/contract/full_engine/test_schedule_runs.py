@@ -71,7 +71,10 @@ async def test_create_trigger_and_backfill_while_paused(
     assert sorted(run["scheduled_at"] for run in runs[:5]) == DAYS
     assert {run["trigger"] for run in runs} == {"schedule"}
 
-    # A backfill that is repeated is one of new runs.
+    # A backfill that is repeated is one of new runs, once Temporal too has closed the old ones.
+    for day in DAYS:
+        name = f"sched/{address.rpartition('sched_')[2]}/run-{day}"
+        await client.get_workflow_handle(name).result()
     assert (await api.post(f"{address}/backfill", json=WEEK)).json()["times"] == 5
     again = await runs_of(api, workflow_id, 11)
     assert len({run["id"] for run in again}) == 11
@@ -245,6 +248,25 @@ async def test_a_resumed_run_counts_although_temporal_does_not_know_it(
             await runs_of(api, workflow_id, 2, "running")
     for found in (await api.get(f"/api/workflows/{workflow_id}/runs")).json()["runs"]:
         await api.post(f"/api/workflows/runs/{found['id']}/cancel")
+
+
+@pytest.mark.parametrize("overlap", ["cancel_other", "terminate_other"])
+async def test_a_start_takes_the_place_of_the_open_run(
+    settings: Settings, api: httpx2.AsyncClient, temporal: str, overlap: str
+) -> None:
+    """Also where there is one place only."""
+    workflow_id = await create(api, SLOW)
+    address = await scheduled(api, workflow_id, overlap=overlap)
+    async with working(settings, temporal, places=1):
+        await api.post(f"{address}/trigger")
+        (first,) = await runs_of(api, workflow_id, 1, "running")
+        await asyncio.sleep(1)
+        assert (await api.post(f"{address}/trigger")).status_code == 202
+        second, ended = await runs_of(api, workflow_id, 2, "running", "cancelled")
+        assert (ended["id"], ended["status"]) == (first["id"], "cancelled")
+        await until(api, second["id"], "running")
+        await api.post(f"/api/workflows/runs/{second['id']}/cancel")
+        await until(api, second["id"], "cancelled")
 
 
 @pytest.mark.slow
