@@ -21,7 +21,7 @@ from activities.perform import Performer
 from activities.registry import catalog
 from engine.definition import Definition
 from engine.lifecycle import TERMINAL, RunStatus
-from store import endings, events, executions, organisations, runs, steps, workflows
+from store import events, executions, organisations, runs, steps, terminations, workflows
 from store.database import Database
 from store.events import EventRow
 from store.places import LIVE
@@ -134,10 +134,10 @@ class House:
 
     async def terminate(self, run_id: str, limit: int = 100) -> RunRow:
         row, _ = await self.database.write(
-            lambda tx: endings.terminate(tx, self.org, run_id, limit)
+            lambda tx: terminations.terminate(tx, self.org, run_id, limit)
         )
         await self.client.get_workflow_handle(row.temporal_id).terminate()
-        await self.database.write(lambda tx: endings.terminated(tx, run_id, row.n))
+        await self.database.write(lambda tx: terminations.terminated(tx, run_id, row.n))
         return row
 
     async def pause(self, run_id: str) -> None:
