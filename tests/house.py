@@ -18,14 +18,17 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.worker import WorkflowRunner
 
+from activities.perform import Performer
 from activities.registry import catalog
 from engine.definition import Definition
 from engine.lifecycle import TERMINAL, RunStatus
-from store import events, executions, organisations, runs, steps, workflows
+from store import events, executions, organisations, runs, steps, terminations, workflows
 from store.database import Database
 from store.events import EventRow
+from store.places import LIVE
 from store.runs import NewRun, RunRow
 from store.steps import StepRow
+from tests.grammar import check_log
 from worker.build import build
 from worker.settings import Settings
 from workflows.contract import RUN, TASK_TIMEOUT, RunInput, workflow_id
@@ -42,6 +45,7 @@ class House:
     database: Database
     queue: str
     org: str
+    performer: Performer
 
     async def define(self, definition: dict[str, Any]) -> workflows.WorkflowRow:
         Definition.model_validate(definition)
@@ -101,12 +105,17 @@ class House:
         return await self.database.read(lambda tx: events.after(tx, {run_id: 0}, 100_000))
 
     async def until(self, run_id: str, *statuses: RunStatus, patience: float = PATIENCE) -> RunRow:
-        """The run once it has one of these statuses (any terminal one by default)."""
+        """The run once it has one of these statuses (any terminal one by default).
+
+        Whatever the test is about, the log of a run that has come to an end has to be in order.
+        """
         wanted = statuses or (*TERMINAL, RunStatus.PAUSED)
         deadline = time.monotonic() + patience
         while True:
             row = await self.run(run_id)
             if row.status in wanted:
+                if row.status not in LIVE:
+                    check_log(await self.events(run_id), row.status)
                 return row
             if time.monotonic() > deadline:
                 told = [(e.type, e.step_id) for e in await self.events(run_id)]
@@ -122,6 +131,14 @@ class House:
     async def cancel(self, run_id: str) -> RunRow:
         row = await self.database.write(lambda tx: executions.cancel(tx, self.org, run_id))
         await self.client.get_workflow_handle(row.temporal_id).cancel()
+        return row
+
+    async def terminate(self, run_id: str, limit: int = 100) -> RunRow:
+        row, _ = await self.database.write(
+            lambda tx: terminations.terminate(tx, self.org, run_id, limit)
+        )
+        await self.client.get_workflow_handle(row.temporal_id).terminate()
+        await self.database.write(lambda tx: terminations.terminated(tx, run_id, row.n))
         return row
 
     async def pause(self, run_id: str) -> None:
@@ -168,4 +185,4 @@ async def open_house(
         build(client, database, settings, worker_id=queue, runner=runner, cached=cached) as built,
         built.worker,
     ):
-        yield House(client, database, queue, org)
+        yield House(client, database, queue, org, built.performer)

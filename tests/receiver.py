@@ -13,6 +13,7 @@ The body of an answer is JSON: `{"path", "n"}`, `n` counting deliveries of that 
 
 import asyncio
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -21,12 +22,13 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request as it arrived."""
+    """One request as it arrived, `at` seconds of the monotonic clock."""
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
+    at: float
 
     @property
     def key(self) -> str:
@@ -39,6 +41,8 @@ class Receiver:
 
     deliveries: list[Delivery] = field(default_factory=list)
     answered: int = 0
+    #: Requests that somebody is still waiting for an answer to.
+    waiting: int = 0
     port: int = 0
     _server: asyncio.Server | None = None
     _seen: Counter[str] = field(default_factory=Counter)
@@ -78,7 +82,7 @@ class Receiver:
             while (delivery := await _read(reader)) is not None:
                 self.deliveries.append(delivery)
                 self._seen[delivery.path] += 1
-                writer.write(await self._answer(delivery))
+                writer.write(await self._answered(delivery, reader))
                 await writer.drain()
                 self.answered += 1
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -86,6 +90,20 @@ class Receiver:
         finally:
             self._open.discard(writer)
             writer.close()
+
+    async def _answered(self, delivery: Delivery, reader: asyncio.StreamReader) -> bytes:
+        """The answer, unless the client goes before it is due."""
+        answer = asyncio.create_task(self._answer(delivery))
+        self.waiting += 1
+        try:
+            while not answer.done():
+                if reader.at_eof():
+                    raise ConnectionResetError
+                await asyncio.wait({answer}, timeout=0.1)
+            return answer.result()
+        finally:
+            answer.cancel()
+            self.waiting -= 1
 
     async def _answer(self, delivery: Delivery) -> bytes:
         n = self._seen[delivery.path]
@@ -118,4 +136,4 @@ async def _read(reader: asyncio.StreamReader) -> Delivery | None:
     method, path, _ = first.split(" ", 2)
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Delivery(method, path, headers, body)
+    return Delivery(method, path, headers, body, time.monotonic())

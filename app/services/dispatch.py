@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from engine.errors import Unavailable
 from engine.lifecycle import Intent, RunStatus
-from store import endings, runs
+from store import runs, terminations
 from store.database import Database, Tx
 from store.places import Execution
 from store.runs import RunRow
@@ -110,7 +110,7 @@ class Dispatch:
             case Intent.TERMINATE:
                 with suppress(NotStarted):
                     await _reach(handle.terminate(rpc_timeout=_RPC_TIMEOUT))
-                await self._database.write(partial(endings.terminated, run_id=run.id, n=run.n))
+                await self._database.write(partial(terminations.terminated, run_id=run.id, n=run.n))
             case None:
                 pass
 

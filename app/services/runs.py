@@ -21,7 +21,7 @@ from engine.catalog import Catalog
 from engine.errors import Conflict, Invalid, NotFound, Unavailable
 from engine.lifecycle import TERMINAL, DefinitionStatus
 from engine.schema import check_input
-from store import endings, executions, idempotency, runs, workflows
+from store import executions, idempotency, runs, terminations, workflows
 from store.database import Database, Tx
 from store.runs import NewRun, RunRow
 
@@ -233,7 +233,7 @@ class Runs:
             Conflict: it has completed or failed.
         """
         run, handed = await self._database.write(
-            lambda tx: endings.terminate(tx, caller.org_id, run_id, self._places)
+            lambda tx: terminations.terminate(tx, caller.org_id, run_id, self._places)
         )
         await self._tell(run)
         for execution in handed:
@@ -248,7 +248,7 @@ class Runs:
             NotFound: there is no such run.
             Conflict: it is not over.
         """
-        await self._database.write(lambda tx: endings.delete(tx, caller.org_id, run_id))
+        await self._database.write(lambda tx: terminations.delete(tx, caller.org_id, run_id))
 
     async def _tell(self, run: RunRow) -> None:
         try:

@@ -19,9 +19,12 @@ import pytest
 import yaml
 
 from activities.registry import catalog
+from engine.lifecycle import EventType
 from engine.validation import check
+from store.events import EventRow
 from store.runs import RunRow
 from store.steps import StepRow
+from tests.grammar import check_log
 from tests.house import House
 from tests.receiver import Receiver
 
@@ -53,7 +56,7 @@ class Played:
     run: RunRow
     steps: dict[str, StepRow]
     receiver: Receiver
-    told: list[str]
+    told: list[EventRow]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,7 @@ async def _play(
         run_id = await house.start(_definition(case, receiver.url("")), case.get("input"))
         with contextlib.suppress(AssertionError):
             await house.until(run_id, patience=40)
-        told = [str(event.type) for event in await house.events(run_id)]
+        told = await house.events(run_id)
         found[name] = Played(await house.run(run_id), await house.steps(run_id), receiver, told)
 
 
@@ -109,8 +112,13 @@ def test_the_run_ends_as_the_case_says(name: str, played: dict[str, Played]) -> 
     assert expected.get("message", "") in str(error.get("message", ""))
     if "output" in case:
         assert seen.run.output == case["output"]
-    ended = seen.told.count("run_completed")
+    ended = sum(event.type is EventType.RUN_COMPLETED for event in seen.told)
     assert ended == (0 if case.get("status") == "paused" else 1)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_its_log_is_in_order(name: str, played: dict[str, Played]) -> None:
+    check_log(played[name].told, played[name].run.status)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if "steps" in case])

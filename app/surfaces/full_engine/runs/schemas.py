@@ -144,15 +144,15 @@ class RunOut(TypedDict):
     status: RunState
     intent: IntentName | None
     trigger: str
+    parent_run_id: str | None
+    parent_step_id: str | None
+    schedule_id: str | None
+    scheduled_at: str | None
     created_at: str
     started_at: str | None
     completed_at: str | None
     duration_seconds: int | None
     error: RunErrorOut | None
-    parent_run_id: NotRequired[str]
-    parent_step_id: NotRequired[str]
-    schedule_id: NotRequired[str]
-    scheduled_at: NotRequired[str]
 
 
 class RunFullOut(RunOut):

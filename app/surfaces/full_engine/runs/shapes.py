@@ -64,7 +64,7 @@ class _Room:
 
 def run_out(row: RunHead, *, orphaned: bool = False) -> RunOut:
     """A run, as in lists; `orphaned` when its workflow was deleted."""
-    run = RunOut(
+    return RunOut(
         id=spelled("run_", row.id),
         workflow_id=None if orphaned else spelled("wf_", row.workflow_id),
         workflow_name=row.workflow_name,
@@ -73,21 +73,16 @@ def run_out(row: RunHead, *, orphaned: bool = False) -> RunOut:
         status=RUN_STATES[row.status],
         intent=INTENTS[row.intent] if row.intent else None,
         trigger=row.trigger,
+        parent_run_id=spelled("run_", row.parent_run_id) if row.parent_run_id else None,
+        parent_step_id=row.parent_step_id,
+        schedule_id=spelled("sched_", row.schedule_id) if row.schedule_id else None,
+        scheduled_at=maybe_iso(row.scheduled_at),
         created_at=iso(row.created_at),
         started_at=maybe_iso(row.started_at),
         completed_at=maybe_iso(row.completed_at),
         duration_seconds=seconds_between(row.started_at, row.completed_at),
         error=_error(row.error, _Room(_ERRORS)),
     )
-    if row.parent_run_id is not None:
-        run["parent_run_id"] = spelled("run_", row.parent_run_id)
-    if row.parent_step_id is not None:
-        run["parent_step_id"] = row.parent_step_id
-    if row.schedule_id is not None:
-        run["schedule_id"] = spelled("sched_", row.schedule_id)
-    if row.scheduled_at is not None:
-        run["scheduled_at"] = iso(row.scheduled_at)
-    return run
 
 
 def runs_out(found: RunList) -> RunsOut:

@@ -8,7 +8,7 @@ from engine.call import StepCall
 from engine.errors import Conflict, NotFound
 from engine.lifecycle import RunStatus, StepStatus
 from engine.outcomes import Done, Sleep
-from store import endings, executions, idempotency, journal, runs, steps
+from store import executions, idempotency, journal, runs, steps, terminations
 from store.database import Database, Tx
 from store.runs import RunRow
 from store.tables import metadata
@@ -22,7 +22,7 @@ OPEN = {"queued": 2, "admitted": 2, "running": 2, "pausing": 2, "cancelling": 2,
 
 
 def terminate(tx: Tx, world: World, run_id: str, limit: int = PLACES) -> Terminated:
-    return endings.terminate(tx, world.org, run_id, limit)
+    return terminations.terminate(tx, world.org, run_id, limit)
 
 
 @pytest.mark.parametrize("state", OPEN)
@@ -43,13 +43,13 @@ async def test_terminate_ends_a_run_in_every_state(
     # Nothing goes on before Temporal has let go of it.
     for refused in (
         lambda tx: executions.resume(tx, world.org, run.id, None, catalog()),
-        lambda tx: endings.delete(tx, world.org, run.id),
+        lambda tx: terminations.delete(tx, world.org, run.id),
     ):
         with pytest.raises(Conflict, match="terminated"):
             await database.write(refused)
-    await database.write(lambda tx: endings.terminated(tx, run.id, 2))
+    await database.write(lambda tx: terminations.terminated(tx, run.id, 2))
     assert (await database.read(lambda tx: seen(tx, run.id))).intent == "terminate"
-    await database.write(lambda tx: endings.terminated(tx, run.id, 1))
+    await database.write(lambda tx: terminations.terminated(tx, run.id, 1))
     assert await database.read(lambda tx: runs.with_intent(tx, 9)) == []
     resumed = await database.write(
         lambda tx: executions.resume(tx, world.org, run.id, None, catalog())
@@ -125,15 +125,15 @@ async def test_a_run_is_deleted_when_it_is_over(
     other = await database.write(lambda tx: put(tx, world, "completed"))
     for org, run_id in ((world.other_org, run.id), (world.org, "f" * 32)):
         with pytest.raises(NotFound):
-            await database.write(lambda tx, o=org, r=run_id: endings.delete(tx, o, r))
+            await database.write(lambda tx, o=org, r=run_id: terminations.delete(tx, o, r))
         with pytest.raises(NotFound):
-            await database.write(lambda tx, o=org, r=run_id: endings.terminate(tx, o, r, 1))
+            await database.write(lambda tx, o=org, r=run_id: terminations.terminate(tx, o, r, 1))
     if state in OPEN:
         with pytest.raises(Conflict, match="over"):
-            await database.write(lambda tx: endings.delete(tx, world.org, run.id))
+            await database.write(lambda tx: terminations.delete(tx, world.org, run.id))
         assert (await database.read(lambda tx: seen(tx, run.id))).status == "running"
         return
-    await database.write(lambda tx: endings.delete(tx, world.org, run.id))
+    await database.write(lambda tx: terminations.delete(tx, world.org, run.id))
     with pytest.raises(NotFound):
         await database.read(lambda tx: runs.get(tx, world.org, run.id))
     left = {
