@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from activities.clients.http import HttpDoor
 from activities.clients.shell import Shell
+from activities.secrets import Disclosed
 from engine.catalog import Lane, StepKind
 from engine.errors import StepError
 from engine.expressions import ExpressionError, evaluate
@@ -57,6 +58,8 @@ class StepContext:
         now: seconds since 1970 when the attempt was asked for, on the clock of Temporal's timers.
         until: when a wait that is asked again gives up (seconds since 1970); None the first time.
         began: when the step first began (seconds since 1970).
+        secrets: reads secrets of the run's organisation that the configuration does not name
+            itself; a step that cuts a text asks it first, see `Disclosed.cut`.
     """
 
     key: str
@@ -68,6 +71,7 @@ class StepContext:
     clients: Clients
     scope: Mapping[str, JsonValue] = field(repr=False)
     until: float | None = None
+    secrets: Disclosed = field(default_factory=Disclosed, repr=False)
 
     def evaluate(self, expression: str) -> JsonValue:
         """The value of an expression of the step's own configuration.
@@ -96,6 +100,7 @@ class StepType(Generic[C]):
     body: str | None = None
     targets: tuple[str, ...] = ()
     live: bool = False
+    secrets: bool = False
 
     def kind(self, name: str) -> StepKind:
         """The type as the language sees it."""
@@ -108,6 +113,7 @@ class StepType(Generic[C]):
             body=self.body,
             targets=self.targets,
             live=self.live,
+            secrets=self.secrets,
         )
 
 

@@ -20,6 +20,7 @@ from app.services.dispatch import Dispatch
 from app.services.door import Door, Refused
 from app.services.health import Health
 from app.services.runs import Runs
+from app.services.secrets import Secrets
 from app.services.state import State
 from app.services.stream import Tail
 from app.services.sweeper import Sweeper
@@ -108,6 +109,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             dispatch=dispatch,
             workflows=Workflows(database, steps),
             runs=Runs(database, dispatch, steps),
+            secrets=Secrets(database, settings.keyring),
             tail=tail,
             health=Health(database, dispatch),
         )

@@ -28,6 +28,7 @@ class StepKind:
         body: the key of `config` that holds a nested list of steps.
         targets: keys of `config` that list ids of steps which this one lets through or excludes.
         live: its expressions may look at steps that it does not depend on.
+        secrets: its templates may use `secrets`: it gives them to somebody outside, and keeps none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class StepKind:
     body: str | None = None
     targets: tuple[str, ...] = ()
     live: bool = False
+    secrets: bool = False
 
 
 Catalog = Mapping[str, StepKind]

@@ -27,7 +27,9 @@ from activities.ledger import Ledger
 from activities.perform import Performer
 from activities.registry import catalog, step_types
 from activities.scopes import Scopes
+from activities.secrets import Vault
 from store.database import Database
+from store.sealing import Keyring
 from worker.settings import Settings
 from workflows.run import RunWorkflow
 
@@ -58,7 +60,8 @@ async def build(
     definitions, scopes = Definitions(database, catalog()), Scopes(database)
     async with HttpDoor(Egress.parse(settings.egress_allow)) as http:
         clients = Clients(http=http, shell=Shell(settings.script_sandbox))
-        performer = Performer(database, definitions, scopes, clients, worker_id)
+        vault = Vault(database, Keyring.parse(settings.secrets_key.get_secret_value()))
+        performer = Performer(database, definitions, scopes, clients, vault, worker_id)
         ledger = Ledger(
             database, definitions, scopes, catalog(), client, settings.max_concurrent_runs
         )

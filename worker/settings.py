@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.clients.egress import Egress
+from store.sealing import Keyring
 
 
 class Settings(BaseSettings):
@@ -36,6 +37,11 @@ class Settings(BaseSettings):
         alias="SIGNALBOX_TASK_QUEUE",
         description="The Temporal task queue that runs and steps are on.",
     )
+    secrets_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="SIGNALBOX_SECRETS_KEY",
+        description="The keys that secrets are kept under; without one, steps that need any fail.",
+    )
     egress_allow: str = Field(
         default="",
         alias="SIGNALBOX_EGRESS_ALLOW",
@@ -52,6 +58,12 @@ class Settings(BaseSettings):
     def _is_egress(cls, text: str) -> str:
         Egress.parse(text)
         return text
+
+    @field_validator("secrets_key")
+    @classmethod
+    def _is_a_keyring(cls, keys: SecretStr) -> SecretStr:
+        Keyring.parse(keys.get_secret_value())
+        return keys
 
     @property
     def url(self) -> str:

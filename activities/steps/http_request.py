@@ -86,4 +86,4 @@ def decode_body(answer: HttpAnswer) -> JsonValue:
     return text
 
 
-STEP = StepType(config=Config, run=run, lane="short")
+STEP = StepType(config=Config, run=run, lane="short", secrets=True)

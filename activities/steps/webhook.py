@@ -72,4 +72,4 @@ async def run(config: Config, context: StepContext) -> Done:
     return Done(output={"status_code": answer.status_code})
 
 
-STEP = StepType(config=Config, run=run, lane="short")
+STEP = StepType(config=Config, run=run, lane="short", secrets=True)

@@ -6,6 +6,7 @@ from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.health import Health
 from app.services.runs import Runs
+from app.services.secrets import Secrets
 from app.services.stream import Tail
 from app.services.workflows import Workflows
 from store.database import Database
@@ -20,5 +21,6 @@ class State:
     dispatch: Dispatch
     workflows: Workflows
     runs: Runs
+    secrets: Secrets
     tail: Tail
     health: Health
