@@ -130,6 +130,7 @@ class Attempt:
             clients=self._desk.clients,
             scope=scope,
             until=self._until,
+            n=self._call.n,
             secrets=self._secrets,
         )
         work = asyncio.ensure_future(self._type.run(config, context))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from activities.clients.http import HttpDoor
 from activities.clients.shell import Shell
+from activities.clients.temporal_activities import TemporalActivities
 from activities.secrets import Disclosed
 from engine.catalog import Lane, StepKind
 from engine.errors import StepError
@@ -45,6 +46,7 @@ class Clients:
 
     http: HttpDoor
     shell: Shell
+    activities: TemporalActivities
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class StepContext:
         now: seconds since 1970 when the attempt was asked for, on the clock of Temporal's timers.
         until: when a wait that is asked again gives up (seconds since 1970); None the first time.
         began: when the step first began (seconds since 1970).
+        n: the number of the execution of the run, from 1.
         secrets: reads secrets of the run's organisation that the configuration does not name
             itself; a step that cuts a text asks it first, see `Disclosed.cut`.
     """
@@ -71,6 +74,7 @@ class StepContext:
     clients: Clients
     scope: Mapping[str, JsonValue] = field(repr=False)
     until: float | None = None
+    n: int = 1
     secrets: Disclosed = field(default_factory=Disclosed, repr=False)
 
     def evaluate(self, expression: str) -> JsonValue:

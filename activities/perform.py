@@ -35,6 +35,7 @@ from activities.secrets import Vault
 from engine.call import StepCall
 from engine.errors import StepError, Unavailable
 from engine.facts import OUTCOME_UNKNOWN, PAUSING
+from engine.foreign import WANTED, CallRef
 from engine.lifecycle import Intent, RunStatus, StepStatus
 from engine.outcomes import Answer, Await, Outcome
 from store import steps, workers
@@ -81,6 +82,24 @@ class Performer:
         self._worker = worker
         self._flights = Flights()
         self._scopes = scopes
+
+    @activity.defn(name=WANTED)
+    async def call_is_wanted(self, ref: CallRef) -> bool:
+        """Whether a step waits for this call of somebody else's activity, or soon may."""
+        call = ref.step
+
+        def look(tx: Tx) -> bool:
+            if _closed(call, steps.run_facts(tx, call.run)):
+                return False
+            row = steps.some(tx, call.run, {call.step: call.place}).get(call.step)
+            if row is None:
+                return True
+            asked = (call.n, call.generation, call.attempt)
+            recorded = (row.n, row.generation, row.attempt)
+            # What began is recorded a moment later.
+            return recorded < asked or (recorded == asked and row.status is StepStatus.RUNNING)
+
+        return await self._database.read(look)
 
     def activity(self, name: str, step_type: AnyStepType) -> Callable[..., Awaitable[Answer]]:
         """The Temporal activity of a step type."""

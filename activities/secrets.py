@@ -99,10 +99,9 @@ class Disclosed:
 
     def error(self, error: StepError) -> StepError:
         """The error without them in its message."""
-        if self._redactor is None:
-            return error
-        message = self.text(error.message)
-        return StepError(error.stable_code, message, retryable=error.retryable)
+        error.message = self.text(error.message)
+        error.args = (error.message,)
+        return error
 
 
 def _without(redactor: Redactor, outcome: Outcome) -> Outcome:

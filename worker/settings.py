@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.clients.egress import Egress
+from activities.clients.temporal_activities import check_patterns
 from store.sealing import Keyring
 
 
@@ -47,6 +48,11 @@ class Settings(BaseSettings):
         alias="SIGNALBOX_EGRESS_ALLOW",
         description="Networks and hosts that steps may reach although they are private.",
     )
+    activity_queues: str = Field(
+        default="*",
+        alias="SIGNALBOX_ACTIVITY_QUEUES",
+        description="Task queues that steps may call activities on; `*` stands for any text.",
+    )
     script_sandbox: Literal["auto", "none"] = Field(
         default="auto",
         alias="SIGNALBOX_SCRIPT_SANDBOX",
@@ -58,6 +64,11 @@ class Settings(BaseSettings):
     def _is_egress(cls, text: str) -> str:
         Egress.parse(text)
         return text
+
+    @field_validator("activity_queues")
+    @classmethod
+    def _names_queues(cls, text: str) -> str:
+        return check_patterns(text)
 
     @field_validator("secrets_key")
     @classmethod

@@ -5,14 +5,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from temporalio.client import Client
+
 from activities.base import Clients, StepContext
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
 from activities.clients.shell import Shell
+from activities.clients.temporal_activities import TemporalActivities
 from activities.registry import step_types
 from engine.outcomes import Outcome
 
 KEY = "ab/step/-/1"
+#: The task queue of the worker that the steps think they run on.
+OWN_QUEUE = "own-queue"
 
 
 @dataclass
@@ -44,4 +49,6 @@ class Bench:
 async def bench(egress: str = "127.0.0.0/8") -> AsyncIterator[Bench]:
     """A bench whose steps may reach these addresses."""
     async with HttpDoor(Egress.parse(egress)) as http:
-        yield Bench(Clients(http=http, shell=Shell("auto")))
+        client = await Client.connect("127.0.0.1:1", lazy=True)
+        foreign = TemporalActivities(client, OWN_QUEUE, "*-queue")
+        yield Bench(Clients(http=http, shell=Shell("auto"), activities=foreign))
