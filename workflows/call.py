@@ -45,14 +45,8 @@ class CallWorkflow:
                     raise _failure(CallFailure(kind="timeout"))
                 activity = self._start(call, left)
                 try:
-                    await workflow.wait([activity, watching], return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    if not activity.done():
-                        activity.cancel()
-                        await asyncio.gather(activity, return_exceptions=True)
-                if activity.cancelled():
-                    raise _failure(CallFailure(kind="unwanted"))
-                try:
+                    if not await _comes_first(activity, watching):
+                        raise _failure(CallFailure(kind="unwanted"))
                     return activity.result()
                 except ActivityError as error:
                     failure = _judged(error)
@@ -87,6 +81,17 @@ class CallWorkflow:
             if not await dispatch.ledger(WANTED, ref, bool):
                 return
             pause = min(2 * pause, LAST_LOOK)
+
+
+async def _comes_first(activity: ActivityHandle[RawValue], other: asyncio.Task[None]) -> bool:
+    """Wait for the activity or the other task; the activity is cancelled unless it is over."""
+    try:
+        await workflow.wait([activity, other], return_when=asyncio.FIRST_COMPLETED)
+        return activity.done()
+    finally:
+        if not activity.done():
+            activity.cancel()
+            await asyncio.gather(activity, return_exceptions=True)
 
 
 def _judged(error: ActivityError) -> CallFailure | None:

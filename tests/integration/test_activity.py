@@ -126,4 +126,6 @@ async def test_a_call_that_nobody_waits_for_any_more_is_ended(
 
     await until(closed, "the call goes on")
     await other.has_noted("cancelled")
+    # It was ended, and not begun anew.
+    once(other, "begun", run_id)
     assert other.noted("done").total() == 0
