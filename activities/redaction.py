@@ -10,6 +10,7 @@ cut into pieces or spelt in a way of its own is not found.
 import base64
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from urllib.parse import quote, quote_plus
 
 from pydantic import JsonValue
@@ -18,6 +19,8 @@ from pydantic import JsonValue
 SHORTEST = 4
 #: Lines of a value that are looked for one by one, and the characters of the shortest of them.
 _LINES, _LINE = 200, 8
+#: Places in one text; where there are more, nothing of the text is kept.
+_PLACES = 100_000
 _URL_SAFE = str.maketrans("+/", "-_")
 
 
@@ -32,22 +35,32 @@ class Redactor:
                 for spelling in _spellings(value):
                     if len(spelling) >= SHORTEST:
                         self._names.setdefault(_lower(spelling), name)
+        self._shortest = min(map(len, self._names), default=0)
 
     def text(self, text: str) -> str:
         """The text without the values."""
+        if len(text) < self._shortest:
+            return text
         lower = _lower(text)
-        found = sorted(
+        # Mostly there is none, and most texts are short: this is what is to be fast.
+        present = [spelling for spelling in self._names if spelling in lower]
+        if not present:
+            return text
+        places = (
             (start, start + len(spelling), self._names[spelling])
-            for spelling in self._names
-            for start in _starts(lower, spelling)
+            for spelling in present
+            for start in _starts(lower, spelling, len(spelling))
         )
+        found = sorted(islice(places, _PLACES + 1))
+        if len(found) > _PLACES:
+            return _mark(found[0][2])
         kept, at = [], 0
         for start, end, name in found:
             if start >= at:
                 kept += [text[at:start], _mark(name)]
             # One that overlaps the one before goes with it.
             at = max(at, end)
-        return "".join([*kept, text[at:]]) if found else text
+        return "".join([*kept, text[at:]])
 
     def cut(self, text: str) -> str:
         """A text that was cut off, without the values and without the beginning of one at its end.
@@ -87,11 +100,11 @@ def _lower(text: str) -> str:
     return "".join(low if len(low := one.lower()) == 1 else one for one in text)
 
 
-def _starts(text: str, part: str) -> Iterator[int]:
+def _starts(text: str, part: str, apart: int = 1) -> Iterator[int]:
     at = text.find(part)
     while at >= 0:
         yield at
-        at = text.find(part, at + 1)
+        at = text.find(part, at + apart)
 
 
 def _begun(text: str, part: str) -> int:

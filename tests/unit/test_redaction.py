@@ -125,3 +125,9 @@ def test_short_values_are_left_alone() -> None:
 
 def test_what_is_longer_in_lower_case_does_not_shift_what_is_found() -> None:
     assert Redactor({"S": "geheim"}).text("İİİ geheim İ GEHEIM") == "İİİ [secret S] İ [secret S]"
+
+
+def test_a_text_that_is_full_of_it_is_not_kept() -> None:
+    redactor = Redactor({"S": "aaaa"})
+    assert redactor.text("aaaa" * 100) == "[secret S]" * 100
+    assert redactor.text("aaaa" * 1_000_000) == "[secret S]"

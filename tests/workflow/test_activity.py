@@ -1,8 +1,12 @@
 """`activity`: a second worker process, with activities that Signalbox has never heard of."""
 
+import asyncio
 import base64
 import json
+import re
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,3 +206,28 @@ async def test_the_step_s_time_reaches_it(house: House, other: ForeignWorker) ->
     assert row.error == {"code": "timeout", "message": "Step 'a' took over 2 s."}
     assert await open_calls(house, run_id) == []
     await until(lambda: any(run_id in key for key, _ in other.noted("cancelled")), "not told")
+
+
+async def test_the_documented_worker_does_what_the_page_says(house: House) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/your-own-activities.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (text,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert "127.0.0.1:7233" in program
+    address = house.client.service_client.config.target_host
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program.replace("127.0.0.1:7233", address)
+    )
+    try:
+        charge = json.loads(text)
+        run_id = await house.start(flow(charge), {"order_id": "o1", "amount": 5})
+        assert (await house.until(run_id)).status is RunStatus.COMPLETED
+        output = (await house.steps(run_id))["charge"].output
+        assert output == {"receipt": f"{run_id}/charge/-/1"}
+        run_id = await house.start(flow(charge), {"order_id": "o1", "amount": 0})
+        assert (await house.until(run_id)).status is RunStatus.FAILED
+        row = (await house.steps(run_id))["charge"]
+        assert row.error == {"code": "bad_amount", "message": "nothing to charge"}
+        assert row.attempt == 1
+    finally:
+        worker.kill()
+        await worker.wait()
