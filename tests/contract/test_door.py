@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -27,7 +28,7 @@ def routes(app: FastAPI) -> list[tuple[str, str]]:
     """Method and path of every route that needs a key."""
     public = public_routes(app)
     return [
-        (method, route.path.format(workflow_id="wf_x", run_id="run_x", step_id="s"))
+        (method, re.sub(r"{\w+}", "x", route.path))
         for route in app.router.routes
         if isinstance(route, Route) and route not in public
         for method in route.methods or ()
@@ -61,7 +62,7 @@ async def test_every_route_refuses_the_roles_below_its_own(app: FastAPI, door: D
             continue
         (needs,) = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs)]
         needed.add(needs.role)
-        path = route.path.format(workflow_id="wf_x", run_id="run_x", step_id="s")
+        path = re.sub(r"{\w+}", "x", route.path)
         method = next(iter(route.methods or ()))
         for role in ladder:
             answer = await clients[role].request(method, path)
