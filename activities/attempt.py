@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -11,6 +12,7 @@ from pydantic import JsonValue, ValidationError
 
 from activities.base import AnyStepType, Clients, StepContext
 from activities.definitions import Prepared, split
+from activities.secrets import Disclosed, Vault
 from engine.call import StepCall
 from engine.errors import Conflict, StepError, Unavailable
 from engine.expressions import ExpressionError, evaluate, render
@@ -40,6 +42,7 @@ class Desk:
 
     database: Database
     clients: Clients
+    vault: Vault
     worker: str
 
     async def patiently(self, call: StepCall, work: Callable[[], Awaitable[T]]) -> T:
@@ -87,6 +90,7 @@ class Attempt:
         self._type = step_type
         self._prepared = prepared
         self._org = org
+        self._secrets = Disclosed(desk.vault, org)
         self._begun = call.poll
         #: What earlier attempts have asked of models, and what this one does.
         self._spent = own.usage if own is not None else None
@@ -117,7 +121,7 @@ class Attempt:
         try:
             if step.when is not None and not _holds(step.id, evaluate(step.when, scope)):
                 return Skip(reason="Its `when` is not true.")
-            config = self._configure(scope)
+            config = self._configure(scope, await self._disclose())
         except ExpressionError as error:
             raise StepError("expression_failed", str(error), retryable=False) from error
         timeout = step.timeout or self._prepared.kind.timeout
@@ -133,6 +137,8 @@ class Attempt:
             org=self._org,
             usage=self._usage,
             until=self._until,
+            n=self._call.n,
+            secrets=self._secrets,
         )
         work = asyncio.ensure_future(self._type.run(config, context))
         try:
@@ -148,17 +154,27 @@ class Attempt:
             raise
         except Exception as error:
             # A defect of a step type must not look like a lost worker and be tried for ever.
-            _log.exception("step type %s raised", step.type)
+            # Its traceback may quote what it was told.
+            told = self._secrets.text(traceback.format_exc())
+            _log.error("step type %s raised\n%s", step.type, told)
             raise StepError("internal_error", f"{type(error).__name__} in {step.type}") from error
         finally:
             if not work.done():
                 work.cancel()
                 await asyncio.wait({work})
 
-    def _configure(self, scope: dict[str, JsonValue]) -> object:
+    async def _disclose(self) -> dict[str, JsonValue]:
+        """The variable `secrets`, with what the configuration names and nothing else."""
+        names = self._prepared.secrets
+        if not names:
+            return {}
+        told = await self._desk.patiently(self._call, lambda: self._secrets.resolve(*names))
+        return {"secrets": {**told}}
+
+    def _configure(self, scope: dict[str, JsonValue], secrets: dict[str, JsonValue]) -> object:
         step, kind = self._prepared.step, self._prepared.kind
         templates, expressions = split(step, kind)
-        rendered = render(templates, scope)
+        rendered = render(templates, scope | secrets)
         assert isinstance(rendered, dict)
         raw = {**rendered, **expressions}
         if kind.body is not None:
@@ -189,9 +205,10 @@ class Attempt:
         return total
 
     async def finished(self, outcome: Outcome) -> Outcome:
-        """Record the outcome; what is recorded is what counts."""
+        """Record the outcome, without secrets; what is recorded is what counts."""
         call = self._call
         try:
+            outcome = await self._secrets.outcome(outcome)
             await self._desk.write(
                 call, lambda tx: journal.finish(tx, call, outcome, self._attempted(outcome))
             )
@@ -200,8 +217,9 @@ class Attempt:
         return outcome
 
     async def failed(self, error: StepError) -> StepError:
-        """Record the failure and give it back."""
+        """Record the failure, without secrets, and give it back so."""
         call = self._call
+        error = self._secrets.error(error)
         failure = Failure(
             code=error.stable_code,
             message=error.message[:MESSAGE],

@@ -15,6 +15,8 @@ from activities.clients.agents import Agents
 from activities.clients.http import HttpDoor
 from activities.clients.models import Models
 from activities.clients.shell import Shell
+from activities.clients.temporal_activities import TemporalActivities
+from activities.secrets import Disclosed
 from engine.catalog import Lane, StepKind
 from engine.errors import StepError
 from engine.expressions import ExpressionError, evaluate
@@ -49,6 +51,7 @@ class Clients:
     shell: Shell
     models: Models
     agents: Agents
+    activities: TemporalActivities
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class StepContext:
         began: when the step first began (seconds since 1970).
         org: the id of the organisation whose run it is.
         usage: what the attempt asks of models is added here, and recorded with its end.
+        n: the number of the execution of the run, from 1.
+        secrets: reads secrets of the run's organisation that the configuration does not name
+            itself; a step that cuts a text asks it first, see `Disclosed.cut`.
     """
 
     key: str
@@ -77,6 +83,8 @@ class StepContext:
     until: float | None = None
     org: str = ""
     usage: Usage = field(default_factory=Usage)
+    n: int = 1
+    secrets: Disclosed = field(default_factory=Disclosed, repr=False)
 
     def evaluate(self, expression: str) -> JsonValue:
         """The value of an expression of the step's own configuration.
@@ -116,6 +124,7 @@ class StepType(Generic[C]):
     targets: tuple[str, ...] = ()
     live: bool = False
     upstream: bool = False
+    secrets: bool = False
 
     def kind(self, name: str) -> StepKind:
         """The type as the language sees it."""
@@ -129,6 +138,7 @@ class StepType(Generic[C]):
             targets=self.targets,
             live=self.live,
             upstream=self.upstream,
+            secrets=self.secrets,
         )
 
 

@@ -24,6 +24,7 @@ class Prepared:
         loops: ids of the loops around it, outermost first.
         needs: the steps whose rows its expressions read, each with the number of loops around it.
         reads_input: its expressions use `input`.
+        secrets: names of the secrets that its templates use.
     """
 
     step: Step
@@ -31,6 +32,7 @@ class Prepared:
     loops: tuple[str, ...]
     needs: dict[str, int]
     reads_input: bool
+    secrets: frozenset[str] = frozenset()
 
     def places(self, iteration: Sequence[int]) -> dict[str, str]:
         """Where the rows that it reads are: for each step the iteration that this one sees."""
@@ -88,7 +90,8 @@ def prepare(definition: Definition, catalog: Catalog) -> Version:
             named.update(step.depends_on)
         needs = {name: depth[name] for name in sorted(named) if name in depth}
         reads_input = any("input" in used.roots for used in uses)
-        steps[step_id] = Prepared(step, kind, loops, needs, reads_input)
+        secrets = frozenset[str]().union(*(used.secrets for used in uses if kind.secrets))
+        steps[step_id] = Prepared(step, kind, loops, needs, reads_input, secrets)
     return Version(definition, steps)
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
 from pydantic import JsonValue
 from temporalio import activity
@@ -30,9 +31,11 @@ from activities.base import AnyStepType, Clients
 from activities.definitions import Definitions, Prepared
 from activities.flights import Flight, Flights
 from activities.scopes import Scopes
+from activities.secrets import Vault
 from engine.call import StepCall
 from engine.errors import StepError, Unavailable
 from engine.facts import OUTCOME_UNKNOWN, PAUSING
+from engine.foreign import WANTED, CallRef
 from engine.lifecycle import Intent, RunStatus, StepStatus
 from engine.outcomes import Answer, Await, Outcome
 from store import steps, workers
@@ -49,6 +52,15 @@ class PausingError(Exception):
     """The run is being paused, and the step has not begun."""
 
 
+class _Seen(NamedTuple):
+    """What a step has to know before it begins; `own` is its row."""
+
+    prepared: Prepared
+    own: StepRow | None
+    scope: dict[str, JsonValue]
+    org_id: str
+
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,14 +73,33 @@ class Performer:
         definitions: Definitions,
         scopes: Scopes,
         clients: Clients,
+        vault: Vault,
         worker: str,
     ) -> None:
         self._database = database
         self._definitions = definitions
-        self._desk = Desk(database, clients, worker)
+        self._desk = Desk(database, clients, vault, worker)
         self._worker = worker
         self._flights = Flights()
         self._scopes = scopes
+
+    @activity.defn(name=WANTED)
+    async def call_is_wanted(self, ref: CallRef) -> bool:
+        """Whether a step waits for this call of somebody else's activity, or soon may."""
+        call = ref.step
+
+        def look(tx: Tx) -> bool:
+            if _closed(call, steps.run_facts(tx, call.run)):
+                return False
+            row = steps.some(tx, call.run, {call.step: call.place}).get(call.step)
+            if row is None:
+                return True
+            asked = (call.n, call.generation, call.attempt)
+            recorded = (row.n, row.generation, row.attempt)
+            # What began is recorded a moment later.
+            return recorded < asked or (recorded == asked and row.status is StepStatus.RUNNING)
+
+        return await self._database.read(look)
 
     def activity(self, name: str, step_type: AnyStepType) -> Callable[..., Awaitable[Answer]]:
         """The Temporal activity of a step type."""
@@ -177,11 +208,12 @@ class Performer:
     # --- the step -------------------------------------------------------------------------
 
     async def _carry_out(self, call: StepCall, step_type: AnyStepType) -> Outcome:
-        org, prepared, own, scope = await self._desk.patiently(call, lambda: self._look(call))
+        seen = await self._desk.patiently(call, lambda: self._look(call))
+        own = seen.own
         if own is not None and _answers(own, call):
             assert own.outcome is not None
             return own.outcome
-        attempt = Attempt(self._desk, call, step_type, prepared, own, org)
+        attempt = Attempt(self._desk, call, step_type, seen.prepared, own, seen.org_id)
         if call.once:
             if own is not None and own.status is StepStatus.RUNNING and own.worker is not None:
                 raise await attempt.failed(
@@ -193,16 +225,14 @@ class Performer:
                 )
             await attempt.begin()
         try:
-            outcome = await attempt.run(scope)
+            outcome = await attempt.run(seen.scope)
         except StepError as error:
             raise await attempt.failed(error) from error
         if call.poll and isinstance(outcome, Await):
             return outcome
         return await attempt.finished(outcome)
 
-    async def _look(
-        self, call: StepCall
-    ) -> tuple[str, Prepared, StepRow | None, dict[str, JsonValue]]:
+    async def _look(self, call: StepCall) -> _Seen:
         """Everything that the step needs to know, in one transaction when all is cached."""
         pinned = await self._scopes.version_of(call.run)
         if pinned is None:
@@ -222,7 +252,7 @@ class Performer:
             # The signal may be late: it waits for the workflow task that local activities hold.
             raise PausingError
         scope = await self._scopes.build(call, facts, prepared, rows)
-        return facts.org_id, prepared, rows.get(call.step), scope
+        return _Seen(prepared, rows.get(call.step), scope, facts.org_id)
 
 
 def _answers(own: StepRow, call: StepCall) -> bool:

@@ -15,7 +15,8 @@ import typer
 
 from app import deployment
 from app.embedded import ports, tether
-from app.keys import commands
+from app.keys import commands as keys
+from app.secrets import commands as secrets
 from engine.errors import Invalid, SignalboxError
 
 cli = typer.Typer(
@@ -28,7 +29,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cli.add_typer(commands.cli, name="keys")
+cli.add_typer(keys.cli, name="keys")
+cli.add_typer(secrets.cli, name="secrets")
 
 
 @cli.command()

@@ -4,6 +4,7 @@
     temporal.db       the embedded Temporal server's histories
     temporal-address  where that server listens, while `signalbox up` runs
     pepper            the secret under which API keys are hashed
+    secrets-key       the key under which secrets are kept
     api-key           the first API key
     lock              held by the `signalbox up` that runs on this directory
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from engine.errors import Conflict, Unavailable
 
 _PEPPER = "SIGNALBOX_KEY_PEPPER"
+_SECRETS_KEY = "SIGNALBOX_SECRETS_KEY"
 _ADDRESS = "TEMPORAL_ADDRESS"
 
 
@@ -66,6 +68,10 @@ class DataDir:
         """The pepper, generated the first time."""
         return self._kept("pepper", lambda: secrets.token_hex(32))[0]
 
+    def secrets_key(self) -> str:
+        """The key of secrets, generated the first time."""
+        return self._kept("secrets-key", lambda: secrets.token_hex(32))[0]
+
     def api_key(self, generate: Callable[[], str]) -> tuple[str, Path, bool]:
         """The first API key, the file that it is in, and whether it was generated just now."""
         key, new = self._kept("api-key", generate)
@@ -86,6 +92,8 @@ class DataDir:
             found["DATABASE_URL"] = f"sqlite:///{self.path / 'signalbox.db'}"
         if not given.get(_PEPPER):
             found[_PEPPER] = self.pepper()
+        if not given.get(_SECRETS_KEY):
+            found[_SECRETS_KEY] = self.secrets_key()
         address = self.path / "temporal-address"
         if not given.get(_ADDRESS) and address.exists():
             found[_ADDRESS] = address.read_text().strip()

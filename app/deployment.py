@@ -1,7 +1,10 @@
 """What this process is to work on: the environment, completed from the data directory."""
 
+import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
@@ -10,6 +13,10 @@ from app.data_dir import DataDir
 from app.settings import Settings
 from engine.errors import Conflict, Invalid
 
+if TYPE_CHECKING:
+    from store.database import Tx
+
+T = TypeVar("T")
 _DATABASES = ("postgresql://", "postgres://", "sqlite:///")
 
 
@@ -62,3 +69,23 @@ def require_migrated(settings: Settings) -> None:
 
     if migrate.current(settings.database_url) != migrate.head():
         raise Conflict("the database is not of this release; run `signalbox migrate` first")
+
+
+def write(settings: Settings, work: "Callable[[Tx], T]") -> T:
+    """What the work answers: one transaction of a command that does nothing else.
+
+    Raises:
+        Conflict: the database is not of this release.
+        Unavailable: it does not answer.
+    """
+    require_migrated(settings)
+    from store.database import Database
+
+    async def once() -> T:
+        database = Database(settings.database_url, durable=True)
+        try:
+            return await database.write(work)
+        finally:
+            await database.close()
+
+    return asyncio.run(once())

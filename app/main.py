@@ -24,6 +24,7 @@ from app.services.language import components
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
+from app.services.secrets import Secrets
 from app.services.state import State
 from app.services.stream import Tail
 from app.services.sweeper import Sweeper
@@ -141,6 +142,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             runs=Runs(database, dispatch, steps, versions, settings.max_concurrent_runs),
             run_pages=RunPages(database, versions),
             schedules=schedules,
+            secrets=Secrets(database, settings.keyring),
             tail=tail,
             health=Health(database, dispatch),
         )

@@ -10,6 +10,8 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from store.sealing import Keyring
+
 #: Characters. Shorter keys could be guessed; DESIGN §8 "Processes".
 SHORTEST_KEY = 32
 
@@ -49,6 +51,9 @@ class Settings(BaseSettings):
     key_pepper: SecretStr = Field(validation_alias="SIGNALBOX_KEY_PEPPER", min_length=16)
     """The secret that API keys are hashed under, 16 characters or more; losing it voids them."""
 
+    secrets_key: SecretStr = Field(default=SecretStr(""), validation_alias="SIGNALBOX_SECRETS_KEY")
+    """The keys that secrets are kept under, separated by commas; the first one encrypts."""
+
     task_queue: str = Field(
         default="signalbox", min_length=1, validation_alias="SIGNALBOX_TASK_QUEUE"
     )
@@ -61,6 +66,12 @@ class Settings(BaseSettings):
             raise ValueError(f"needs {SHORTEST_KEY} characters or more")
         return key
 
+    @field_validator("secrets_key")
+    @classmethod
+    def _is_a_keyring(cls, keys: SecretStr) -> SecretStr:
+        Keyring.parse(keys.get_secret_value())
+        return keys
+
     @model_validator(mode="after")
     def _place_the_database(self) -> Self:
         if not self.database_url:
@@ -71,3 +82,8 @@ class Settings(BaseSettings):
     def pepper(self) -> bytes:
         """The pepper, as `store.keys` takes it."""
         return self.key_pepper.get_secret_value().encode()
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of secrets, as `store.secrets` takes them; it may be empty."""
+        return Keyring.parse(self.secrets_key.get_secret_value())

@@ -2,6 +2,7 @@
 
 from sqlalchemy import select
 
+from engine.errors import NotFound
 from store.clock import now
 from store.database import Tx, insert
 from store.ids import new_id
@@ -19,4 +20,16 @@ def ensure(tx: Tx, name: str) -> str:
             .on_conflict_do_nothing(index_elements=["name"])
         )
         found = tx.execute(find).scalar_one()
+    return str(found)
+
+
+def find(tx: Tx, name: str) -> str:
+    """The id of the organisation of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = tx.scalar(select(organisations.c.id).where(organisations.c.name == name))
+    if found is None:
+        raise NotFound(f"There is no organisation {name}.")
     return str(found)

@@ -5,6 +5,7 @@ What a test starts here is carried out by the same worker that production builds
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ from activities.registry import catalog
 from engine.definition import Definition
 from engine.lifecycle import TERMINAL, RunStatus
 from store import events, executions, organisations, runs, steps, terminations, workflows
+from store import secrets as kept_secrets
 from store.database import Database
 from store.events import EventRow
 from store.places import LIVE
 from store.runs import NewRun, RunRow
+from store.sealing import Keyring
 from store.steps import StepRow
 from tests.grammar import check_log
 from worker.build import build
@@ -35,6 +38,8 @@ from workflows.contract import RUN, TASK_TIMEOUT, RunInput, workflow_id
 
 #: Seconds after which a run that should have ended is called stuck.
 PATIENCE = 60.0
+#: The key of secrets, in every house of this process.
+SECRETS_KEY = secrets.token_hex(32)
 
 
 @dataclass
@@ -93,6 +98,11 @@ class House:
             task_timeout=timedelta(seconds=TASK_TIMEOUT),
         )
         await self.database.write(lambda tx: runs.dispatched(tx, run.id, run.n))
+
+    async def secret(self, name: str, value: str) -> None:
+        """Keep a secret of the house's organisation."""
+        ring = Keyring.parse(SECRETS_KEY)
+        await self.database.write(lambda tx: kept_secrets.put(tx, self.org, name, value, ring))
 
     async def run(self, run_id: str) -> RunRow:
         return await self.database.read(lambda tx: runs.get(tx, self.org, run_id))
@@ -166,6 +176,7 @@ async def open_house(
     limit: int = 100,
     cached: int = 1_000,
     egress: str = "127.0.0.0/8",
+    secrets_key: str = SECRETS_KEY,
     data_dir: Path = Path("unused"),
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncGenerator[House, None]:
@@ -176,6 +187,7 @@ async def open_house(
             "WORKFLOW_MAX_CONCURRENT_RUNS": limit,
             "SIGNALBOX_TASK_QUEUE": queue,
             "SIGNALBOX_EGRESS_ALLOW": egress,
+            "SIGNALBOX_SECRETS_KEY": secrets_key,
             "SIGNALBOX_DATA_DIR": data_dir,
             **variables,
         }

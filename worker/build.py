@@ -24,13 +24,17 @@ from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
 from activities.clients.models import Models
 from activities.clients.shell import Shell
+from activities.clients.temporal_activities import TemporalActivities
 from activities.definitions import Definitions
 from activities.ledger import Ledger
 from activities.perform import Performer
 from activities.registry import catalog, step_types
 from activities.scopes import Scopes
+from activities.secrets import Vault
 from store.database import Database
+from store.sealing import Keyring
 from worker.settings import Settings
+from workflows.call import CallWorkflow
 from workflows.run import RunWorkflow
 
 #: Seconds that steps in flight have to finish when the worker is asked to stop.
@@ -59,13 +63,16 @@ async def build(
     types = step_types()
     definitions, scopes = Definitions(database, catalog()), Scopes(database)
     async with HttpDoor(Egress.parse(settings.egress_allow)) as http:
+        foreign = TemporalActivities(client, settings.task_queue, settings.activity_queues)
         clients = Clients(
             http=http,
             shell=Shell(settings.script_sandbox),
             models=Models(http, settings.ai),
             agents=Agents(database),
+            activities=foreign,
         )
-        performer = Performer(database, definitions, scopes, clients, worker_id)
+        vault = Vault(database, Keyring.parse(settings.secrets_key.get_secret_value()))
+        performer = Performer(database, definitions, scopes, clients, vault, worker_id)
         ledger = Ledger(
             database, definitions, scopes, catalog(), client, settings.max_concurrent_runs
         )
@@ -73,13 +80,14 @@ async def build(
             client,
             task_queue=settings.task_queue,
             identity=worker_id,
-            workflows=[RunWorkflow],
+            workflows=[RunWorkflow, CallWorkflow],
             activities=[
                 ledger.open_scheduled,
                 ledger.open_run,
                 ledger.record,
                 ledger.close_loop,
                 ledger.close_run,
+                performer.call_is_wanted,
                 *(performer.activity(name, step) for name, step in types.items()),
             ],
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
@@ -97,4 +105,5 @@ async def build(
         try:
             yield Built(worker, performer)
         finally:
+            foreign.leave()
             await performer.close()

@@ -8,7 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.clients.egress import Egress
 from activities.clients.models import ANTHROPIC_URL, OPENAI_URL, Access
+from activities.clients.temporal_activities import check_patterns
 from engine.agent import MODEL_NAME
+from store.sealing import Keyring
 
 
 class Settings(BaseSettings):
@@ -37,6 +39,11 @@ class Settings(BaseSettings):
         min_length=1,
         alias="SIGNALBOX_TASK_QUEUE",
         description="The Temporal task queue that runs and steps are on.",
+    )
+    secrets_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="SIGNALBOX_SECRETS_KEY",
+        description="The keys that secrets are kept under; without one, steps that need any fail.",
     )
     egress_allow: str = Field(
         default="",
@@ -71,6 +78,11 @@ class Settings(BaseSettings):
         alias="SIGNALBOX_AI_ANTHROPIC_API_KEY",
         description="The key for it.",
     )
+    activity_queues: str = Field(
+        default="*",
+        alias="SIGNALBOX_ACTIVITY_QUEUES",
+        description="Task queues that steps may call activities on; `*` stands for any text.",
+    )
     script_sandbox: Literal["auto", "none"] = Field(
         default="auto",
         alias="SIGNALBOX_SCRIPT_SANDBOX",
@@ -82,6 +94,17 @@ class Settings(BaseSettings):
     def _is_egress(cls, text: str) -> str:
         Egress.parse(text)
         return text
+
+    @field_validator("activity_queues")
+    @classmethod
+    def _names_queues(cls, text: str) -> str:
+        return check_patterns(text)
+
+    @field_validator("secrets_key")
+    @classmethod
+    def _is_a_keyring(cls, keys: SecretStr) -> SecretStr:
+        Keyring.parse(keys.get_secret_value())
+        return keys
 
     @property
     def ai(self) -> Access:

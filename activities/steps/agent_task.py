@@ -11,7 +11,6 @@ from pydantic import Field, JsonValue, SecretStr
 from activities.base import StepConfig, StepContext, StepType
 from activities.clients.models import Bounds, Question
 from engine.agent import Budget, OutputSchema
-from engine.errors import StepError
 from engine.outcomes import Done
 
 #: Characters of the context that the agent gets.
@@ -60,15 +59,11 @@ async def _key(context: StepContext, secret: str | None) -> SecretStr | None:
     """The key that the agent's model is asked with; None for the deployment's own.
 
     Raises:
-        StepError: `secret_not_found`, not retryable.
+        StepError: there is no such secret, or secrets cannot be read; not retryable.
     """
     if secret is None:
         return None
-    raise StepError(
-        "secret_not_found",
-        f"Step '{context.step}': there is no secret '{secret}'.",
-        retryable=False,
-    )
+    return SecretStr((await context.secrets.resolve(secret))[secret])
 
 
 def _prompt(config: Config, context: StepContext) -> str:

@@ -97,4 +97,5 @@ STEP = StepType(
     errors="`http_status` (408, 425, 429 and 5xx can be retried), and those of the "
     "[outgoing door](egress.md).",
     lane="short",
+    secrets=True,
 )

@@ -36,15 +36,18 @@ async def run(config: Config, context: StepContext) -> Done:
         # The wrapper's own time-out comes first; this one is for what does not heed it.
         timeout=context.timeout + 5,
     )
+    # What is cut off here or was cut off in the sandbox must not leave a part of a secret.
+    cut = context.secrets.cut if result.truncated else context.secrets.text
+    stdout, stderr = cut(result.stdout), cut(result.stderr)
     if result.exit_code != 0:
         raise StepError(
             "script_failed",
-            f"The script ended with {result.exit_code}: {result.stderr[-2_000:].strip()}",
+            f"The script ended with {result.exit_code}: {stderr[-2_000:].strip()}",
         )
     output: dict[str, JsonValue] = {
         "exit_code": result.exit_code,
-        "stdout": result.stdout,
-        "stderr": result.stderr,
+        "stdout": stdout,
+        "stderr": stderr,
     }
     return Done(output=output | {"truncated": True} if result.truncated else output)
 
@@ -56,4 +59,5 @@ STEP = StepType(
     "something was cut.",
     errors="`script_failed`, and those of the sandbox.",
     lane="long",
+    secrets=True,
 )

@@ -83,4 +83,5 @@ STEP = StepType(
     output='`{"status_code": 200}`.',
     errors="`http_status`, and those of the [outgoing door](egress.md).",
     lane="short",
+    secrets=True,
 )

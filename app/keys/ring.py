@@ -1,18 +1,12 @@
 """What `signalbox keys` does in the database; every function is one transaction of its own."""
 
-import asyncio
-from collections.abc import Callable
-from typing import TypeVar
-
 from app import deployment
 from app.settings import Settings
 from engine.errors import Invalid, NotFound
 from engine.roles import Role
 from store import keys, organisations
-from store.database import Database, Tx
+from store.database import Tx
 from store.keys import KeyRow
-
-T = TypeVar("T")
 
 
 def create(settings: Settings, org: str, role: Role, name: str) -> tuple[KeyRow, str]:
@@ -34,7 +28,7 @@ def create(settings: Settings, org: str, role: Role, name: str) -> tuple[KeyRow,
     def work(tx: Tx) -> KeyRow:
         return keys.add(tx, organisations.ensure(tx, org), name, role, token, settings.pepper)
 
-    return _write(settings, work), token
+    return deployment.write(settings, work), token
 
 
 def listed(settings: Settings, org: str) -> list[KeyRow]:
@@ -43,7 +37,7 @@ def listed(settings: Settings, org: str) -> list[KeyRow]:
     Raises:
         NotFound: it has none.
     """
-    return _write(settings, lambda tx: _page(tx, org)[1])
+    return deployment.write(settings, lambda tx: _page(tx, org)[1])
 
 
 def revoke(settings: Settings, org: str, key_id: str) -> None:
@@ -52,7 +46,7 @@ def revoke(settings: Settings, org: str, key_id: str) -> None:
     Raises:
         NotFound: the organisation has no such key.
     """
-    _write(settings, lambda tx: keys.revoke(tx, _page(tx, org)[0], key_id))
+    deployment.write(settings, lambda tx: keys.revoke(tx, _page(tx, org)[0], key_id))
 
 
 def _page(tx: Tx, org: str) -> tuple[str, list[KeyRow]]:
@@ -62,16 +56,3 @@ def _page(tx: Tx, org: str) -> tuple[str, list[KeyRow]]:
     if not rows:
         raise NotFound(f"The organisation {org} has no keys.")
     return org_id, rows
-
-
-def _write(settings: Settings, work: Callable[[Tx], T]) -> T:
-    deployment.require_migrated(settings)
-
-    async def once() -> T:
-        database = Database(settings.database_url, durable=True)
-        try:
-            return await database.write(work)
-        finally:
-            await database.close()
-
-    return asyncio.run(once())

@@ -9,6 +9,7 @@ from app.services.health import Health
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
+from app.services.secrets import Secrets
 from app.services.stream import Tail
 from app.services.templates import Templates
 from app.services.workflows import Workflows
@@ -28,5 +29,6 @@ class State:
     runs: Runs
     run_pages: RunPages
     schedules: Schedules
+    secrets: Secrets
     tail: Tail
     health: Health

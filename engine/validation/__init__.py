@@ -87,4 +87,4 @@ def _steps_problems(raw: dict[str, JsonValue], catalog: Catalog) -> Iterator[Pro
     scope = sketch_steps(steps, catalog)
     yield from step_problems(scope, catalog)
     yield from link_problems(scope)
-    yield from mention_problems(scope, raw.get("output"))
+    yield from mention_problems(scope, raw.get("output"), catalog)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
+from engine.catalog import Catalog
 from engine.errors import Problem
 from engine.expressions import (
     References,
@@ -23,7 +24,7 @@ from engine.validation.upstream import Upstream
 ITEM_VARIABLES = ("item", "index")
 
 
-def mention_problems(scope: Scope, output: JsonValue) -> Iterator[Problem]:
+def mention_problems(scope: Scope, output: JsonValue, catalog: Catalog) -> Iterator[Problem]:
     """What is wrong with the templates and expressions of the steps and of the run's output."""
     homes = {step.id: step.scope for step in scope.walk() if step.id}
     before = {id(inner): Upstream(inner) for inner in scope.scopes()}
@@ -33,11 +34,12 @@ def mention_problems(scope: Scope, output: JsonValue) -> Iterator[Problem]:
                 yield found
                 continue
             yield from (step.problem(text, *path) for text in _misplaced(step.scope, found))
+            yield from (step.problem(text, *path) for text in _exposed(step, path, found, catalog))
             for other in sorted(found.steps):
                 text = _mistaken(step, other, homes, found, before)
                 if text:
                     yield step.problem(text, *path)
-    yield from _output_problems(scope, output, homes)
+    yield from _output_problems(scope, output, homes, catalog)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -81,6 +83,25 @@ def _misplaced(scope: Scope, found: References) -> Iterator[str]:
                 yield f" uses '{name}', which exists only inside a loop"
 
 
+def _exposed(
+    step: Sketch, place: tuple[str, ...], found: References, catalog: Catalog
+) -> Iterator[str]:
+    """Secrets where they would be kept, or could be found out by comparing."""
+    kind = step.kind
+    if not found.secrets or kind is None:
+        return
+    template = place[0] == "config" and place[1] not in kind.expressions
+    if not (template and kind.secrets):
+        named = ", ".join(f"'secrets.{shown(name)}'" for name in sorted(found.secrets))
+        where = f"{'.'.join(place)} of type '{kind.name}'" if place[0] == "config" else place[0]
+        yield f" uses {named} in {where}{_only_in(catalog)}"
+
+
+def _only_in(catalog: Catalog) -> str:
+    types = ", ".join(name for name in sorted(catalog) if catalog[name].secrets)
+    return f", where it would not stay secret; secrets are for the config of {types}"
+
+
 def _mistaken(
     step: Sketch,
     other: str,
@@ -117,7 +138,9 @@ def _hidden(other: str, homes: dict[str, Scope]) -> str:
     )
 
 
-def _output_problems(scope: Scope, output: JsonValue, homes: dict[str, Scope]) -> Iterator[Problem]:
+def _output_problems(
+    scope: Scope, output: JsonValue, homes: dict[str, Scope], catalog: Catalog
+) -> Iterator[Problem]:
     wrong = problems(output, "output")
     for path, message in wrong:
         yield Problem(f"The workflow's output: {message} (in {path})", path=path)
@@ -126,6 +149,8 @@ def _output_problems(scope: Scope, output: JsonValue, homes: dict[str, Scope]) -
     found = references(output)
     for text in _misplaced(scope, found):
         yield Problem(f"The workflow's output{text}", path="output")
+    if found.secrets:
+        yield Problem(f"The workflow's output uses secrets{_only_in(catalog)}", path="output")
     for other in sorted(found.steps):
         if other not in homes:
             text = f" refers to 'steps.{shown(other)}' which doesn't exist"

@@ -11,7 +11,7 @@ from app.__main__ import cli
 from app.data_dir import DataDir
 from tests.integration.service import command
 
-COMMANDS = ("up", "api", "worker", "migrate", "validate", "openapi", "demo", "keys")
+COMMANDS = ("up", "api", "worker", "migrate", "validate", "openapi", "demo", "keys", "secrets")
 GOOD = {"name": "good", "steps": [{"id": "a", "type": "transform", "config": {"output": 1}}]}
 BAD = {
     "name": "bad",

@@ -64,7 +64,7 @@ async def test_it_starts_heals_stops_and_starts_again(service: Service) -> None:
     await service.start()
     directory = service.directory
     assert directory.stat().st_mode & 0o777 == 0o700
-    for name in ("pepper", "api-key", "signalbox.db", "temporal.db"):
+    for name in ("pepper", "secrets-key", "api-key", "signalbox.db", "temporal.db"):
         assert (directory / name).stat().st_mode & 0o077 == 0, name
 
     # The key is said once, before the line that others wait for.

@@ -21,6 +21,7 @@ from engine.lifecycle import RunStatus, StepStatus
 from store import migrate
 from store.database import Database
 from tests.conftest import TEMPORAL, TUNED
+from tests.foreign import foreign_worker
 from tests.house import House, open_house
 from tests.receiver import Receiver
 from tests.workflow.definitions import chain, flow, get, step
@@ -108,7 +109,22 @@ async def scheduled(house: House, receiver: Receiver) -> list[str]:
     return await start_behind_a_resumed_run(house, receiver)
 
 
+async def called(house: House, receiver: Receiver) -> list[str]:
+    """A call of somebody else's activity whose worker is lost in the middle of it."""
+    address = house.client.service_client.config.target_host
+    with tempfile.TemporaryDirectory() as folder:
+        async with foreign_worker(address, Path(folder)) as other:
+            config = {"task_queue": other.queue, "heartbeat_timeout": 1}
+            run_id = await house.start(flow(step("activity", "a", name="works", input=2, **config)))
+            await other.has_noted("begun")
+            await other.kill()
+            await other.start()
+            run = await house.until(run_id)
+    return [run.temporal_id, f"call/{run_id}/a/-/1/1/1"]
+
+
 OWN: dict[str, Play] = {
+    "own/called": called,
     "own/cancelled": cancelled,
     "own/handed_over": handed_over,
     "own/paused": paused,

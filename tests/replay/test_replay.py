@@ -15,6 +15,7 @@ from engine.call import StepCall
 from engine.plan import PlannedStep
 from tests.replay.record import FOLDER, OWN, RECORDED
 from workflows import dispatch
+from workflows.call import CallWorkflow
 from workflows.contract import DATA_CONVERTER
 from workflows.run import RunWorkflow
 
@@ -23,7 +24,7 @@ HISTORIES = sorted(FOLDER.glob("*.json"))
 
 def replayer(runner: WorkflowRunner | None = None) -> Replayer:
     return Replayer(
-        workflows=[RunWorkflow],
+        workflows=[RunWorkflow, CallWorkflow],
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
         data_converter=DATA_CONVERTER,
     )
@@ -64,7 +65,8 @@ async def test_the_history_is_replayed(path: Path) -> None:
 
 async def test_a_history_is_replayed_in_the_sandbox() -> None:
     """The sandbox refuses clocks, randomness and I/O: the interpreter uses none of them."""
-    for name in ("loops-nested-1", "own-paused-1", "own-cancelled-1", "own-scheduled-1"):
+    names = ("loops-nested-1", "own-paused-1", "own-cancelled-1", "own-scheduled-1", "own-called-2")
+    for name in names:
         await replayer(SandboxedWorkflowRunner()).replay_workflow(history(FOLDER / f"{name}.json"))
 
 

@@ -5,17 +5,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from temporalio.client import Client
+
 from activities.base import Clients, StepContext
 from activities.clients.agents import Agents
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
 from activities.clients.models import Access, Models
 from activities.clients.shell import Shell
+from activities.clients.temporal_activities import TemporalActivities
 from activities.registry import step_types
 from engine.outcomes import Outcome
 from store.database import Database
 
 KEY = "ab/step/-/1"
+#: The task queue of the worker that the steps think they run on.
+OWN_QUEUE = "own-queue"
 
 
 @dataclass
@@ -50,7 +55,15 @@ async def bench(
     """A bench whose steps may reach these addresses and models, and know these agents."""
     kept = database or Database("sqlite:////nonexistent/signalbox.db")
     async with HttpDoor(Egress.parse(egress)) as http:
-        models = Models(http, access or Access())
-        yield Bench(Clients(http=http, shell=Shell("auto"), models=models, agents=Agents(kept)))
+        client = await Client.connect("127.0.0.1:1", lazy=True)
+        yield Bench(
+            Clients(
+                http=http,
+                shell=Shell("auto"),
+                models=Models(http, access or Access()),
+                agents=Agents(kept),
+                activities=TemporalActivities(client, OWN_QUEUE, "*-queue"),
+            )
+        )
     if database is None:
         await kept.close()

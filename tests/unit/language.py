@@ -46,7 +46,7 @@ class Wait(_Strict):
 CATALOG: Catalog = {
     kind.name: kind
     for kind in (
-        StepKind("http_request", Http, lane="short"),
+        StepKind("http_request", Http, lane="short", secrets=True),
         StepKind(
             "condition",
             Condition,

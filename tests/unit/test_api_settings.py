@@ -38,6 +38,7 @@ def test_the_defaults_are_those_of_one_machine(tmp_path: Path) -> None:
         ("SIGNALBOX_PORT", "65536"),
         ("SIGNALBOX_API_KEY", "x" * 31),
         ("SIGNALBOX_KEY_PEPPER", "tiny pepper"),
+        ("SIGNALBOX_SECRETS_KEY", "a passphrase is no key"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name_and_not_shown(

@@ -5,18 +5,18 @@ from engine.validation import check
 from tests.unit.language import CATALOG, condition, http, loop, wait
 
 
-def test_it_tells_types_hosts_and_secrets_of_bodies_and_outputs_as_well() -> None:
+def test_it_tells_types_hosts_and_secrets_of_bodies_as_well() -> None:
     raw = {
         "name": "w",
         "steps": [
             http("a", config={"url": "https://API.example.com:8443/{{ input.path }}"}),
-            http("b", when="secrets.GATE == 'open'", config={"url": "{{ input.url }}"}),
+            http("b", when="input.gate == 'open'", config={"url": "{{ input.url }}"}),
             http("c", config={"url": "https://{{ input.region }}.example.com/x"}),
             http("d", config={"body": {"callback_url": "http://hooks.test", "text": "http://no"}}),
             loop("l", http("e", config={"headers": {"k": "Bearer {{ secrets.TOKEN }}"}})),
+            http("g", config={"body": {"seal": "{{ secrets.SEAL }}"}}),
             condition("f", ["a"]),
         ],
-        "output": "{{ secrets.SEAL }}",
     }
     definition = check(raw, CATALOG).definition
     assert definition is not None
@@ -24,7 +24,7 @@ def test_it_tells_types_hosts_and_secrets_of_bodies_and_outputs_as_well() -> Non
     assert found.step_types == {"http_request", "loop", "condition"}
     assert found.hosts == {"api.example.com", "hooks.test", "example.com"}
     assert found.open_steps == {"b", "c"}
-    assert found.secrets == {"GATE", "TOKEN", "SEAL"}
+    assert found.secrets == {"TOKEN", "SEAL"}
 
 
 def test_a_host_that_a_placeholder_may_extend_is_open() -> None:

@@ -14,7 +14,12 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/settings.md").read_text()
 OURS = re.compile(r"\b(?:SIGNALBOX_[A-Z_]*[A-Z]|WORKFLOW_[A-Z_]*[A-Z]|DATABASE_URL)\b")
 #: Said otherwise in the page than by the code: they are worked out when a process starts.
-WORKED_OUT = {"DATABASE_URL", "SIGNALBOX_API_KEY", "SIGNALBOX_KEY_PEPPER"}
+WORKED_OUT = {
+    "DATABASE_URL",
+    "SIGNALBOX_API_KEY",
+    "SIGNALBOX_KEY_PEPPER",
+    "SIGNALBOX_SECRETS_KEY",
+}
 
 
 def _fields(settings: Any) -> dict[str, FieldInfo]:

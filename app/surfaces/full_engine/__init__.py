@@ -6,6 +6,7 @@ from app.surfaces.full_engine.errors import render
 from app.surfaces.full_engine.runs.reading import router as run_pages
 from app.surfaces.full_engine.runs.routes import router as runs
 from app.surfaces.full_engine.schedules.routes import router as schedules
+from app.surfaces.full_engine.secrets.routes import router as secrets
 from app.surfaces.full_engine.step_types.routes import router as step_types
 from app.surfaces.full_engine.templates.routes import router as templates
 from app.surfaces.full_engine.workflows.routes import router as workflows
@@ -13,6 +14,6 @@ from app.surfaces.full_engine.workflows.routes import router as workflows
 #: Literal segments first: `{workflow_id}` would take them for an id.
 SURFACE = Surface(
     "/api/workflows",
-    (run_pages, runs, schedules, templates, step_types, workflows, agents),
+    (run_pages, runs, schedules, templates, step_types, workflows, agents, secrets),
     render,
 )

@@ -1,0 +1,1 @@
+"""`signalbox secrets`: keeping, listing and removing secrets from the command line."""

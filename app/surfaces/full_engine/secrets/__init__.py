@@ -1,0 +1,1 @@
+"""Secrets: keep, remove and list by name."""
