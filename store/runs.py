@@ -67,6 +67,7 @@ class RunRow:
     completed_at: int | None
     updated_at: int
     parked: bool
+    parkings: int
     parent_run_id: str | None
     parent_step_id: str | None
     parent_iteration: str | None

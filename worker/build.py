@@ -69,6 +69,8 @@ async def build(
             workflows=[RunWorkflow],
             activities=[
                 ledger.open_run,
+                ledger.park_run,
+                ledger.place_run,
                 ledger.record,
                 ledger.close_loop,
                 ledger.close_run,
