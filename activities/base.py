@@ -12,7 +12,9 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from activities.clients.http import HttpDoor
+from activities.clients.runs import Runs
 from activities.clients.shell import Shell
+from engine.call import StepCall
 from engine.catalog import Lane, StepKind
 from engine.errors import StepError
 from engine.expressions import ExpressionError, evaluate
@@ -44,6 +46,7 @@ class Clients:
 
     http: HttpDoor
     shell: Shell
+    runs: Runs
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class StepContext:
     """What a step knows besides its configuration.
 
     Attributes:
+        call: which step of which run this is, and how it was asked for.
         key: the idempotency key of the step's effect, the same on every attempt.
         attempt: from 1; counts failures that the step itself reported.
         timeout: seconds that this attempt has.
@@ -59,6 +63,7 @@ class StepContext:
         began: when the step first began (seconds since 1970).
     """
 
+    call: StepCall
     key: str
     step: str
     attempt: int

@@ -78,6 +78,23 @@ class RunRow:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The step that starts a run.
+
+    Attributes:
+        iteration: the index in each loop around the step, as in `3.0`; empty at the top.
+        awaited: the step waits for the run's end.
+        depth: how many runs started one another before the new one.
+    """
+
+    run_id: str
+    step_id: str
+    iteration: str
+    awaited: bool
+    depth: int
+
+
+@dataclass(frozen=True)
 class NewRun:
     """What a run is accepted with.
 
@@ -86,6 +103,7 @@ class NewRun:
         surface: the surface that it was started on.
         trigger: what started it: `manual`, `api`, `schedule`, `event` and the like.
         id: given where the same run may be accepted twice, and made otherwise.
+        parent: what started it, where that is a step of another run.
     """
 
     org_id: str
@@ -96,6 +114,7 @@ class NewRun:
     trigger: str
     input: dict[str, JsonValue]
     id: str | None = None
+    parent: Parent | None = None
 
 
 def accept(tx: Tx, new: NewRun) -> RunRow:
@@ -106,6 +125,7 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
     """
     run_id = new.id or new_id()
     at = now()
+    parent = new.parent
     row = tx.execute(
         _accepting(tx.dialect.name),
         {
@@ -125,6 +145,11 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
             "seq": 0,
             "created_at": at,
             "updated_at": at,
+            "parent_run_id": parent.run_id if parent else None,
+            "parent_step_id": parent.step_id if parent else None,
+            "parent_iteration": parent.iteration if parent else None,
+            "awaited": parent is not None and parent.awaited,
+            "depth": parent.depth if parent else 0,
         },
     ).one_or_none()
     if row is not None:

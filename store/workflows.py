@@ -4,7 +4,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Row, Text, bindparam, cast, exists, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Text,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from engine.errors import NotFound
@@ -105,6 +117,26 @@ def get(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow:
     if row is None:
         raise NotFound("There is no such workflow.", code="workflow_not_found")
     return _row(row)
+
+
+def find(tx: Tx, org_id: str, named: str) -> WorkflowRow | None:
+    """The workflow of this id (`wf_` and 32 hex digits, or the digits alone) or exact name.
+
+    Names are not unique: an active one goes before a draft and that before all others, then the one
+    that was changed last. Source: contracts A-q7.
+    """
+    rank = case((workflows.c.status == "active", 0), (workflows.c.status == "draft", 1), else_=2)
+    row = tx.execute(
+        select(workflows)
+        .where(
+            workflows.c.org_id == org_id,
+            workflows.c.deleted_at.is_(None),
+            or_(workflows.c.id == named.removeprefix("wf_"), workflows.c.name == named),
+        )
+        .order_by(workflows.c.name == named, rank, workflows.c.updated_at.desc(), workflows.c.id)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else _row(row)
 
 
 def page(

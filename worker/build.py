@@ -21,6 +21,7 @@ from temporalio.worker import (
 from activities.base import Clients
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
+from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.definitions import Definitions
 from activities.ledger import Ledger
@@ -57,7 +58,11 @@ async def build(
     types = step_types()
     definitions, scopes = Definitions(database, catalog()), Scopes(database)
     async with HttpDoor(Egress.parse(settings.egress_allow)) as http:
-        clients = Clients(http=http, shell=Shell(settings.script_sandbox))
+        clients = Clients(
+            http=http,
+            shell=Shell(settings.script_sandbox),
+            runs=Runs(database, client, settings.task_queue, catalog()),
+        )
         performer = Performer(database, definitions, scopes, clients, worker_id)
         ledger = Ledger(
             database, definitions, scopes, catalog(), client, settings.max_concurrent_runs

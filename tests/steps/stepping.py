@@ -5,12 +5,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from temporalio.client import Client
+
 from activities.base import Clients, StepContext
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
+from activities.clients.runs import Runs
 from activities.clients.shell import Shell
-from activities.registry import step_types
+from activities.registry import catalog, step_types
+from engine.call import StepCall
 from engine.outcomes import Outcome
+from store.database import Database
 
 KEY = "ab/step/-/1"
 
@@ -26,6 +31,7 @@ class Bench:
         """What a step of that type answers."""
         step = step_types()[name]
         defaults: dict[str, Any] = {
+            "call": StepCall(run="ab", step="step"),
             "key": KEY,
             "step": "step",
             "attempt": 1,
@@ -41,7 +47,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(egress: str = "127.0.0.0/8") -> AsyncIterator[Bench]:
-    """A bench whose steps may reach these addresses."""
+async def bench(
+    egress: str = "127.0.0.0/8", url: str = "sqlite:///unused.db"
+) -> AsyncIterator[Bench]:
+    """A bench whose steps may reach these addresses; its Temporal is away."""
+    away = await Client.connect("127.0.0.1:1", lazy=True)
+    database = Database(url)
     async with HttpDoor(Egress.parse(egress)) as http:
-        yield Bench(Clients(http=http, shell=Shell("auto")))
+        runs = Runs(database, away, "bench", catalog())
+        yield Bench(Clients(http=http, shell=Shell("auto"), runs=runs))
+    await database.close()
