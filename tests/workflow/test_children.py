@@ -1,6 +1,5 @@
 """Runs that start runs: what the one's end means for the other, and no place held meanwhile."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -237,23 +236,26 @@ async def test_one_place_is_enough_for_parents_and_children(
     assert seen[-2:] == ["run_admitted", "run_completed"]
 
 
-async def test_a_queued_child_is_cancelled_at_once(single: House, receiver: Receiver) -> None:
-    inner = await single.define(flow(get(receiver, "never")))
-    outer = await single.start(flow(call(inner.name)))
-    child = await child_of(single, outer)
-    holding = None
-    try:
-        await single.until(outer)
-    except AssertionError:
-        raise
-    assert child is not None
-    assert holding is None
-
-
-async def test_a_wake_that_is_lost_is_repaired_by_asking(
-    house: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+async def test_a_child_that_has_no_place_yet_is_cancelled_at_once(
+    single: House, receiver: Receiver
 ) -> None:
-    """The child is closed behind the ledger's back, as an operator's terminate does."""
+    inner = await single.define(flow(get(receiver, "never")))
+    outer = await single.start(flow(get(receiver, "a", "/slow/1/a"), call(inner.name, "call", "a")))
+    await until(lambda: receiver.count("/slow/1/") == 1, "it does not run")
+    holding = await single.start(flow(get(receiver, "b", "/slow/60/b")))
+    child = await child_of(single, outer)
+    await single.until(holding, RunStatus.RUNNING)
+    await single.cancel(outer)
+    await single.until(outer)
+    assert (await single.run(child.id)).status is RunStatus.CANCELLED
+    assert await told(single, child.id) == ["run_queued", "run_completed"]
+    await single.cancel(holding)
+    await single.until(holding)
+    assert receiver.count("/never") == 0
+
+
+async def test_a_wake_that_is_lost_is_repaired_by_asking(house: House, receiver: Receiver) -> None:
+    """The child is ended by somebody who does not tell its parent."""
     inner = await house.define(flow(get(receiver, "a", "/slow/60/a")))
     run_id = await house.start(flow(call(inner.name)))
     child = await child_of(house, run_id)
@@ -278,4 +280,3 @@ async def test_a_paused_parent_goes_on_waiting(house: House, receiver: Receiver)
     run = await house.until(run_id)
     assert run.status is RunStatus.COMPLETED, run.error
     assert receiver.count("/slow") == 1
-    await asyncio.sleep(0)
