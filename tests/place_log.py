@@ -2,7 +2,8 @@
 
 `run_started`, where no `run_admitted` came before it, and `run_admitted` take a place;
 `run_parked`, `run_paused` and `run_completed` free it. A run wants one from `run_queued` or
-`run_resumed` on, and has waited for it since it was accepted. Source: docs/reference/api-workflows.md.
+`run_resumed` on, and has waited for it since it was accepted. Source:
+docs/reference/api-workflows.md.
 """
 
 from collections.abc import Iterable, Mapping
