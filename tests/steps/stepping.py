@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.base import Clients, StepContext
 from activities.clients.egress import Egress
@@ -51,7 +52,7 @@ async def bench(
     egress: str = "127.0.0.0/8", url: str = "sqlite:///unused.db"
 ) -> AsyncIterator[Bench]:
     """A bench whose steps may reach these addresses; its Temporal is away."""
-    away = await Client.connect("127.0.0.1:1", lazy=True)
+    away = await Client.connect("127.0.0.1:1", lazy=True, data_converter=pydantic_data_converter)
     database = Database(url)
     async with HttpDoor(Egress.parse(egress)) as http:
         runs = Runs(database, away, "bench", catalog())
