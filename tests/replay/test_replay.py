@@ -64,7 +64,7 @@ async def test_the_history_is_replayed(path: Path) -> None:
 
 async def test_a_history_is_replayed_in_the_sandbox() -> None:
     """The sandbox refuses clocks, randomness and I/O: the interpreter uses none of them."""
-    for name in ("loops-nested-1", "own-paused-1", "own-cancelled-1"):
+    for name in ("loops-nested-1", "own-paused-1", "own-cancelled-1", "own-with_children-1"):
         await replayer(SandboxedWorkflowRunner()).replay_workflow(history(FOLDER / f"{name}.json"))
 
 
