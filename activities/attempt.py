@@ -126,6 +126,7 @@ class Attempt:
             raise StepError("expression_failed", str(error), retryable=False) from error
         timeout = step.timeout or self._prepared.kind.timeout
         context = StepContext(
+            call=self._call,
             key=self._call.key,
             step=step.id,
             attempt=self._call.attempt,

@@ -14,9 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 from activities.clients.agents import Agents
 from activities.clients.http import HttpDoor
 from activities.clients.models import Models
+from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
 from activities.secrets import Disclosed
+from engine.call import StepCall
 from engine.catalog import Lane, StepKind
 from engine.errors import StepError
 from engine.expressions import ExpressionError, evaluate
@@ -52,6 +54,7 @@ class Clients:
     models: Models
     agents: Agents
     activities: TemporalActivities
+    runs: Runs
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class StepContext:
     """What a step knows besides its configuration.
 
     Attributes:
+        call: which step of which run this is, and how it was asked for.
         key: the idempotency key of the step's effect, the same on every attempt.
         attempt: from 1; counts failures that the step itself reported.
         timeout: seconds that this attempt has.
@@ -72,6 +76,7 @@ class StepContext:
             itself; a step that cuts a text asks it first, see `Disclosed.cut`.
     """
 
+    call: StepCall
     key: str
     step: str
     attempt: int

@@ -31,12 +31,23 @@ class Flights:
     def join(
         self, call: StepCall, carry_out: Callable[[StepCall], Coroutine[None, None, Outcome]]
     ) -> Flight:
-        """The flight of this step: the one under way, or a new one."""
+        """The flight of this step: the one under way, or a new one.
+
+        One that an execution has left behind which is over is ended before the next one's begins.
+        """
         flight = self._flights.get(call.key)
-        if flight is None or flight.task.done() or flight.call.attempt != call.attempt:
-            flight = Flight(call, asyncio.create_task(carry_out(call), name=call.key))
-            self._flights[call.key] = flight
-            flight.task.add_done_callback(lambda task: self._land(call.key, task))
+        if flight is not None and not flight.task.done():
+            if flight.call.n < call.n:
+                flight.task.cancel()
+                return self._begin(call, _after(flight.task, call, carry_out))
+            if flight.call.attempt == call.attempt:
+                return flight
+        return self._begin(call, carry_out(call))
+
+    def _begin(self, call: StepCall, work: Coroutine[None, None, Outcome]) -> Flight:
+        flight = Flight(call, asyncio.create_task(work, name=call.key))
+        self._flights[call.key] = flight
+        flight.task.add_done_callback(lambda task: self._land(call.key, task))
         return flight
 
     def _land(self, key: str, task: asyncio.Task[Outcome]) -> None:
@@ -57,3 +68,12 @@ class Flights:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _after(
+    left: asyncio.Task[Outcome],
+    call: StepCall,
+    carry_out: Callable[[StepCall], Coroutine[None, None, Outcome]],
+) -> Outcome:
+    await asyncio.wait({left})
+    return await carry_out(call)

@@ -7,23 +7,27 @@ call may be repeated: it changes nothing the second time. Source: DESIGN §3.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from pydantic import JsonValue
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from activities.definitions import Definitions
 from activities.scopes import Scopes, describe, load, see
 from engine.book import (
     ADMIT,
+    WAKE,
     Due,
     DueOpened,
     Entries,
     LoopClosed,
     LoopEnd,
     Opened,
+    Place,
+    PlaceCall,
     RunClosed,
     RunEnd,
     RunRef,
@@ -35,8 +39,9 @@ from engine.expressions import ExpressionError, references, render
 from engine.facts import Failure
 from engine.lifecycle import RunStatus
 from engine.outcomes import Done
-from store import executions, journal, starts, steps
+from store import endings, executions, journal, parking, starts, steps
 from store.database import Database, Tx
+from store.endings import Ended
 from store.executions import Execution
 
 _log = logging.getLogger(__name__)
@@ -79,6 +84,20 @@ class Ledger:
         if opening.pinned is not None:
             self._scopes.pin(ref.run, opening.pinned)
         return Opened(state=opening.state, plan=opening.plan, facts=opening.facts)
+
+    @activity.defn(name="park_run")
+    async def park_run(self, call: PlaceCall) -> Place:
+        """Give the place of a run that only waits back, and hand it on."""
+        settled = await self._database.write(lambda tx: parking.give_back(tx, call, self._limit))
+        self._admit(settled.handed)
+        return settled.place
+
+    @activity.defn(name="place_run")
+    async def place_run(self, call: PlaceCall) -> Place:
+        """Ask for a place for a run that goes on, or take note of the one that it was given."""
+        settled = await self._database.write(lambda tx: parking.ask(tx, call, self._limit))
+        self._admit(settled.handed)
+        return settled.place
 
     @activity.defn(name="record")
     async def record(self, entries: Entries) -> None:
@@ -145,12 +164,12 @@ class Ledger:
             await self.record(end)
         try:
             output = await self._output(end.run) if status is RunStatus.COMPLETED else None
-            handed = await self._close(end, status, failure, output)
+            ended = await self._close(end, status, failure, output)
         except (StepError, ExpressionError) as error:
             status = RunStatus.FAILED
             failure = Failure(code="output_failed", message=str(error), retryable=False)
-            handed = await self._close(end, status, failure, None)
-        self._admit(handed)
+            ended = await self._close(end, status, failure, None)
+        self._tell(ended)
         return RunClosed(status=status)
 
     async def _close(
@@ -159,9 +178,9 @@ class Ledger:
         status: RunStatus,
         failure: Failure | None,
         output: Callable[[Tx], JsonValue] | None,
-    ) -> list[Execution]:
+    ) -> Ended:
         return await self._database.write(
-            lambda tx: executions.close_execution(
+            lambda tx: endings.end_execution(
                 tx,
                 end.run,
                 end.n,
@@ -201,19 +220,37 @@ class Ledger:
 
         return render(template, await self._database.read(scope))
 
+    def _tell(self, ended: Ended) -> None:
+        """Tell Temporal what an end brings with it.
+
+        The sweeper repeats what is lost here, and a step that waits for a run asks by itself.
+        """
+        self._admit(ended.handed)
+        for execution in ended.called_off:
+            self._later(execution.temporal_id, lambda handle: handle.cancel())
+        if ended.waiting is not None:
+            wake = ended.waiting.wake
+            self._later(ended.waiting.temporal_id, lambda handle: handle.signal(WAKE, wake))
+
     def _admit(self, handed: Sequence[Execution]) -> None:
         """Tell the executions that were given a place; the sweeper repeats what is lost here."""
         for execution in handed:
-            task = asyncio.create_task(self._signal(execution))
-            self._signals.add(task)
-            task.add_done_callback(self._signals.discard)
+            self._later(execution.temporal_id, lambda handle: handle.signal(ADMIT))
 
-    async def _signal(self, execution: Execution) -> None:
-        handle = self._client.get_workflow_handle(execution.temporal_id)
+    def _later(
+        self, temporal_id: str, tell: Callable[[WorkflowHandle[Any, Any]], Awaitable[None]]
+    ) -> None:
+        task = asyncio.create_task(self._reach(temporal_id, tell))
+        self._signals.add(task)
+        task.add_done_callback(self._signals.discard)
+
+    async def _reach(
+        self, temporal_id: str, tell: Callable[[WorkflowHandle[Any, Any]], Awaitable[None]]
+    ) -> None:
         try:
-            await handle.signal(ADMIT)
+            await tell(self._client.get_workflow_handle(temporal_id))
         except RPCError as error:
-            _log.info("%s was not told of its place: %s", execution.temporal_id, error.status)
+            _log.info("%s was not told: %s", temporal_id, error.status)
 
 
 def _last_output(tx: Tx, run_id: str, order: Sequence[str]) -> JsonValue:

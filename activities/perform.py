@@ -8,6 +8,7 @@ A failure of the step itself is never retried by Temporal: the interpreter decid
     ├── MoveToOrdinary   the local activity takes long; its request goes on
     ├── RunClosed        the run is over, or being cancelled: nothing was done
     ├── Pausing          the run is being paused: nothing was done, and a resume asks again
+    ├── Unplaced         the run holds no place: nothing was done, and it asks for one first
     ├── StoreUnavailable the database does not answer
     ├── NotYet           a condition does not hold; asked again after its interval
     └── (a step's code)  the step failed; details: `{"retryable": bool, "retry_after"?: seconds}`
@@ -34,7 +35,7 @@ from activities.scopes import Scopes
 from activities.secrets import Vault
 from engine.call import StepCall
 from engine.errors import StepError, Unavailable
-from engine.facts import OUTCOME_UNKNOWN, PAUSING
+from engine.facts import OUTCOME_UNKNOWN, PAUSING, UNPLACED
 from engine.foreign import WANTED, CallRef
 from engine.lifecycle import Intent, RunStatus, StepStatus
 from engine.outcomes import Answer, Await, Outcome
@@ -59,6 +60,10 @@ class _Seen(NamedTuple):
     own: StepRow | None
     scope: dict[str, JsonValue]
     org_id: str
+
+
+class UnplacedError(Exception):
+    """The run holds no place, although the interpreter thinks so, and the step has not begun."""
 
 
 _log = logging.getLogger(__name__)
@@ -143,6 +148,8 @@ class Performer:
             raise _quiet("The run is over.", "RunClosed") from None
         except PausingError:
             raise _quiet("The run is being paused.", PAUSING) from None
+        except UnplacedError:
+            raise _quiet("The run holds no place.", UNPLACED) from None
         except Unavailable as error:
             raise ApplicationError(error.message, type="StoreUnavailable") from None
         if call.poll and isinstance(outcome, Await):
@@ -248,9 +255,13 @@ class Performer:
         facts, rows = await self._database.read(read)
         if facts is None or _closed(call, facts):
             raise RunClosedError
-        if facts.intent == Intent.PAUSE and not _begun(rows.get(call.step), call):
-            # The signal may be late: it waits for the workflow task that local activities hold.
-            raise PausingError
+        if not _begun(rows.get(call.step), call):
+            if facts.intent == Intent.PAUSE:
+                # The signal may be late: it waits for the workflow task that local ones hold.
+                raise PausingError
+            if not facts.placed:
+                # It gave its place back, and the answer that says so was lost with its worker.
+                raise UnplacedError
         scope = await self._scopes.build(call, facts, prepared, rows)
         return _Seen(prepared, rows.get(call.step), scope, facts.org_id)
 

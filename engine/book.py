@@ -3,14 +3,23 @@
 The two rooms do not import one another; they meet by activity names and by these.
 """
 
+from typing import Literal
+
 from pydantic import BaseModel
 
 from engine.facts import Facts, Failure
 from engine.lifecycle import RunStatus, StepStatus
 from engine.plan import Plan
 
+#: The workflow type that carries out every run.
+RUN = "run"
+#: Seconds. A local activity holds its workflow task: this bounds how late signals and cancel are.
+TASK_TIMEOUT = 2.0
+
 #: The signal that tells an execution that it was given a place.
 ADMIT = "admit"
+#: The signal that tells an execution that what a step waits for is over.
+WAKE = "wake"
 
 
 def execution_id(run: str, n: int) -> str:
@@ -59,6 +68,32 @@ class RunRef(BaseModel):
 
     run: str
     n: int
+
+
+class Wake(BaseModel):
+    """Which waiting step is to be asked again."""
+
+    step: str
+    iteration: list[int] = []
+
+
+class PlaceCall(RunRef):
+    """A run that gives its place back, or asks for one again.
+
+    Attributes:
+        parkings: how often the run has given its place back; what comes too late says another one.
+        wanted: a step is to start; otherwise only a place that was given is taken note of.
+    """
+
+    parkings: int
+    wanted: bool = True
+
+
+class Place(BaseModel):
+    """How a run stands with its place: `held`, `none`, `stale` (ask again), or it is `over`."""
+
+    state: Literal["held", "none", "stale", "over"]
+    parkings: int = 0
 
 
 class Opened(BaseModel):

@@ -16,6 +16,9 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 #: The code of the answer of a step that did not begin because its run is being paused.
 PAUSING = "Pausing"
 
+#: The code of the answer of a step that did not begin because its run holds no place.
+UNPLACED = "Unplaced"
+
 
 class Failure(BaseModel):
     """Why a step failed. Source: `StepError`; the message is bounded by the wrapper.
@@ -39,6 +42,8 @@ class StepFact(BaseModel):
         wake_at: when a sleep is over, or when a retry is due.
         sleeping: the step completes at `wake_at`; otherwise it is tried again then.
         polling: the step is asked again and again whether it is done.
+        interval: seconds between two askings.
+        until: when asking ends; None when it does not.
         untaken: steps that this one has excluded.
     """
 
@@ -49,6 +54,7 @@ class StepFact(BaseModel):
     sleeping: bool = False
     polling: bool = False
     interval: float = 0
+    until: float | None = None
     untaken: list[str] = []
     failure: Failure | None = None
     loop: "LoopFact | None" = None
@@ -75,11 +81,18 @@ class LoopFact(BaseModel):
 
 
 class Facts(BaseModel):
-    """The facts of a run: those of its outermost scope, and what was asked of it."""
+    """The facts of a run: those of its outermost scope, and what was asked of it.
+
+    Attributes:
+        parked: the run holds no place, so that nothing may start but what asks whether a wait is
+            over.
+        parkings: how often it has given its place back.
+    """
 
     steps: Scope = {}
-    admitted: bool = False
     pausing: bool = False
+    parked: bool = False
+    parkings: int = 0
 
     def scope(self, loops: tuple[str, ...], iteration: tuple[int, ...]) -> Scope | None:
         """The scope inside those loops at those indices; None when it is not open."""

@@ -7,7 +7,8 @@
       │  └──── paused ◄─ ─ ─ ─ ─ ─ ─ ─┘
       └─────► cancelled
 
-A resumed run is queued again, whatever it was resumed from. Source: DESIGN §2 and §3.
+A resumed run is queued again, whatever it was resumed from. A run that only waits is running,
+without a place. Source: DESIGN §2 and §3.
 """
 
 from enum import StrEnum
@@ -47,7 +48,12 @@ class EventType(StrEnum):
     STEP_SKIPPED = "step_skipped"
     STEP_WAITING = "step_waiting"
     STEP_CANCELLED = "step_cancelled"
+    #: It waits for a place: from the beginning, or again after it was parked.
     RUN_QUEUED = "run_queued"
+    #: A place was given to it, or taken again; not told where `run_started` takes it.
+    RUN_ADMITTED = "run_admitted"
+    #: It only waits and has given its place back.
+    RUN_PARKED = "run_parked"
     RUN_PAUSED = "run_paused"
     RUN_RESUMED = "run_resumed"
     RUN_COMPLETED = "run_completed"

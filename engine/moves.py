@@ -88,6 +88,7 @@ class Advance:
         failure: why the verdict is FAILED.
         wake_at: the next time at which something is due.
         busy: an activity is in flight.
+        wanting: something would start if the run had a place.
     """
 
     moves: list[Move] = field(default_factory=list)
@@ -95,6 +96,7 @@ class Advance:
     failure: Failure | None = None
     wake_at: float | None = None
     busy: bool = False
+    wanting: bool = False
 
     def due(self, at: float | None) -> None:
         """Remember a time at which to look again."""

@@ -1,9 +1,9 @@
 """The closed set of what a step may answer.
 
 A step type is free in what it does and bound in how it can steer the run: it returns one of these,
-and the interpreter matches them exhaustively. `output`, `items` and `reason` are for the record
-alone: they are left out when an answer travels, so that no user data reaches Temporal's history
-and no answer can be too large for it.
+and the interpreter matches them exhaustively. `output`, `items`, `reason` and `child` are for the
+record alone: they are left out when an answer travels, so that no user data reaches Temporal's
+history and no answer can be too large for it.
 """
 
 from typing import Annotated, Literal
@@ -55,11 +55,17 @@ class Sleep(_Outcome):
 
 
 class Await(_Outcome):
-    """The step is asked again every `interval` seconds, and fails at `until` (since 1970)."""
+    """The step is asked again every `interval` seconds.
+
+    Attributes:
+        until: when it gives up (seconds since 1970); None when it does not.
+        child: the id of the run that it waits for, for the record.
+    """
 
     kind: Literal["await"] = "await"
     interval: float
-    until: float
+    until: float | None = None
+    child: str | None = Field(default=None, exclude=True)
 
 
 Outcome = Annotated[

@@ -12,6 +12,8 @@ The rules (contracts C-q11, DESIGN §8):
 * A catch or fallback step runs only when a step that names it has failed for good.
 * After a hard failure nothing new starts but catch steps, which keep their retries and waits;
   activities in flight finish, the waits of all other steps end.
+* While the run holds no place nothing starts but what asks whether a wait is over; everything else
+  goes on, and whoever would start makes the run want a place.
 * An item's steps run in the generation of their loop, so that a loop which is deliberately run
   again repeats its effects.
 """
@@ -43,12 +45,12 @@ def advance(plan: Plan, facts: Facts, now: float, *, draining: bool = False) -> 
     # What ends is settled before anything starts, for it may doom what would start.
     end = _settled(plan, facts, now, found, Mood(closed=closed, settling=True))
     if not closed:
-        end = _settled(plan, facts, now, found, Mood())
+        end = _settled(plan, facts, now, found, Mood(parked=facts.parked))
     if found.moves:
         return found
     if end is not None:
         found.verdict, found.failure = end
-    elif not found.busy:
+    elif not (found.busy or found.wanting):
         if facts.pausing or holds(plan.steps, facts.steps):
             found.verdict = Verdict.PAUSED
         elif found.wake_at is None and not draining:
@@ -65,7 +67,7 @@ def _settled(
         # A step that ends without running, or an item that ends with a step in it that waited for
         # an operator, may let others go on.
         seen = len(found.moves)
-        found.busy, found.wake_at = False, None
+        found.busy, found.wanting, found.wake_at = False, False, None
         holding = holds(plan.steps, facts.steps)
         scope = _Scope(plan.steps, facts.steps, (), now, found)
         end = scope.advance(replace(mood, holding=holding))
@@ -103,7 +105,7 @@ class _Scope(Standing):
             match fact.status:
                 case StepStatus.PENDING:
                     if self.ready(step, mood):
-                        self._start(step, fact)
+                        self._start(step, fact, mood)
                 case StepStatus.RUNNING if fact.polling and self._own(step, mood).stops_polls:
                     open_waits |= self._stop_polling(step, fact, self._own(step, mood))
                 case StepStatus.RUNNING:
@@ -124,7 +126,7 @@ class _Scope(Standing):
     def owes(self, mood: Mood) -> bool:
         """Whether a step is only kept from starting because nothing may start now."""
         opened = replace(mood, closed=False, settling=False)
-        return (mood.closed or mood.settling) and any(
+        return (mood.closed or mood.settling or mood.parked) and any(
             self.fact(step.id).status is StepStatus.PENDING and self.ready(step, opened)
             for step in self.steps
         )
@@ -157,7 +159,10 @@ class _Scope(Standing):
                     self.found.moves.append(Skipped(step, self.iteration, fact, reason))
                     again = True
 
-    def _start(self, step: PlannedStep, fact: StepFact) -> None:
+    def _start(self, step: PlannedStep, fact: StepFact, mood: Mood) -> None:
+        if mood.parked and not fact.polling:
+            self.found.wanting = True
+            return
         fact.status = StepStatus.RUNNING
         self.found.busy = True
         self.found.moves.append(Start(step, self.iteration, fact))
@@ -175,8 +180,9 @@ class _Scope(Standing):
             self.found.moves.append(Woken(step, self.iteration, fact))
             return False
         if due and not (mood.closed or mood.settling or mood.holding):
-            self._start(step, fact)
-            return False
+            self._start(step, fact, mood)
+            # One that has to wait for a place goes on waiting.
+            return fact.status is StepStatus.WAITING
         if not due:
             self.found.due(fact.wake_at)
         return True
@@ -206,7 +212,8 @@ class _Scope(Standing):
             for index in list(loop.items):
                 inner = replace(mood, doomed=mood.doomed or loop.failure is not None)
                 self._item(step, fact, loop, index, inner)
-            opened = mood == Mood() and loop.failure is None and _open_items(loop)
+            free = replace(mood, parked=False) == Mood()
+            opened = free and loop.failure is None and _open_items(loop)
             again = opened or before != (len(self.found.moves), len(loop.items), loop.failure)
         busy, self.found.busy = self.found.busy, self.found.busy or outer_busy
         if busy or loop.items:

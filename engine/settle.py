@@ -18,7 +18,7 @@ def settle(fact: StepFact, outcome: Outcome) -> None:
     """Take in what the step answered."""
     fact.failure = None
     fact.polling = fact.sleeping = False
-    fact.wake_at = None
+    fact.wake_at = fact.until = None
     match outcome:
         case Done():
             fact.status = StepStatus.COMPLETED
@@ -34,10 +34,11 @@ def settle(fact: StepFact, outcome: Outcome) -> None:
             fact.status = StepStatus.WAITING
             fact.sleeping = True
             fact.wake_at = wake_at
-        case Await(interval=interval):
+        case Await(interval=interval, until=until):
             fact.status = StepStatus.WAITING
             fact.polling = True
             fact.interval = interval
+            fact.until = until
         case _:
             assert_never(outcome)
 
@@ -55,6 +56,17 @@ def fail(step: PlannedStep, fact: StepFact, failure: Failure, now: float) -> Non
     else:
         fact.status = StepStatus.FAILED
         fact.wake_at = None
+
+
+def ask_again(plan: Plan, facts: Facts, step_id: str, iteration: tuple[int, ...]) -> bool:
+    """Have a waiting step asked at once; whether it is being asked, so that this one is let go."""
+    for step, loops in plan.walk():
+        if step.id == step_id and len(loops) == len(iteration):
+            fact = (facts.scope(loops, iteration) or {}).get(step_id)
+            if fact is not None and fact.polling and fact.status is StepStatus.RUNNING:
+                fact.status = StepStatus.WAITING
+                return True
+    return False
 
 
 @dataclass(frozen=True)

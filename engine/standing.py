@@ -39,12 +39,14 @@ class Mood:
         settling: nothing starts yet; what ends comes first.
         holding: nothing starts but catch steps, and waits go on.
         doomed: nothing starts but catch steps, and the waits of others are given up.
+        parked: nothing starts but what asks whether a wait is over; what would is told of.
     """
 
     closed: bool = False
     settling: bool = False
     holding: bool = False
     doomed: bool = False
+    parked: bool = False
 
     @property
     def stops_polls(self) -> bool:

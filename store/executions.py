@@ -1,15 +1,14 @@
 """The executions of a run: opening, ending, and what operators and the sweeper do to them.
 
 Whatever ends an execution frees its place and hands it on in the same transaction, as
-`store.places` says. Source: DESIGN §3.
+`store.places` says; what else an end brings with it is in `store.endings`. Source: DESIGN §3.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from engine.book import execution_id
 from engine.catalog import Catalog
@@ -20,15 +19,15 @@ from engine.lifecycle import RESUMABLE, TERMINAL, EventType, Intent, RunStatus
 from engine.plan import Plan, compile_plan
 from engine.settle import Recorded
 from engine.settle import resume as resume_facts
-from store import events, journal, steps, workflows
+from store import endings, events, journal, steps, workflows
 from store import runs as run_rows
 from store.clock import now
 from store.database import Tx
-from store.places import LIVE, hand_on, pass_on, room_for
+from store.endings import close_execution as close_execution
+from store.places import LIVE, hand_on, lock, lock_of, pass_on, room_for
 from store.places import Execution as Execution
 from store.runs import RunRow
-from store.tables import blobs, runs
-from store.values import encode
+from store.tables import runs
 
 # Built once: making a statement costs more than carrying it out.
 _LOCK_RUN = select(runs.c.id).where(runs.c.id == bindparam("run")).with_for_update(key_share=True)
@@ -48,30 +47,6 @@ _BEGIN = (
         updated_at=bindparam("at"),
     )
     .returning(runs.c.id)
-)
-#: Whoever was to pause and is to be cancelled by now ends as cancelled.
-_OVERTAKEN = and_(bindparam("ended") == RunStatus.PAUSED, runs.c.intent == Intent.CANCEL)
-_CLOSE = (
-    update(runs)
-    .where(runs.c.id == bindparam("run"), runs.c.n == bindparam("execution"))
-    .values(
-        status=case((_OVERTAKEN, RunStatus.CANCELLED), else_=bindparam("ended")),
-        intent=None,
-        admitted=False,
-        output=bindparam("text"),
-        output_blob=bindparam("blob"),
-        error=bindparam("why"),
-        completed_at=case((_OVERTAKEN, bindparam("at")), else_=bindparam("over")),
-        updated_at=bindparam("at"),
-    )
-    .returning(runs.c.org_id, runs.c.started_at, runs.c.status)
-)
-_CLOSE_WAITING = _CLOSE.where(runs.c.status == RunStatus.QUEUED, runs.c.admitted.is_(False))
-_CLOSE_ADMITTED = _CLOSE.where(
-    or_(
-        runs.c.status == RunStatus.RUNNING,
-        and_(runs.c.status == RunStatus.QUEUED, runs.c.admitted.is_(True)),
-    )
 )
 
 
@@ -113,7 +88,9 @@ def open_execution(tx: Tx, run_id: str, n: int, limit: int, catalog: Catalog) ->
                 return Opening("over" if row is None else "queued", handed)
     plan = _plan(tx, row, catalog)
     facts = resume_facts(plan, recorded(tx, run_id)).facts if n > 1 else Facts()
-    facts.admitted = True
+    # Only one that Temporal has forgotten begins again in the middle of a wait.
+    facts.parked = row.status is RunStatus.RUNNING and (row.parked or not row.admitted)
+    facts.parkings = row.parkings
     return Opening("admitted", handed, (row.workflow_id, row.version), plan, facts)
 
 
@@ -162,64 +139,6 @@ def recorded(tx: Tx, run_id: str) -> dict[str, Recorded]:
     }
 
 
-def close_execution(
-    tx: Tx,
-    run_id: str,
-    n: int,
-    status: RunStatus,
-    limit: int,
-    *,
-    output: JsonValue = None,
-    error: Failure | None = None,
-) -> list[Execution]:
-    """End an execution, once: the first to come decides how. The executions that got its place."""
-    at = now()
-    kept: dict[str, Any] = {"output": None, "output_blob": None}
-    if status is RunStatus.COMPLETED:
-        kept = journal.keep(tx, run_id, "The output of the run", output)
-    values = {
-        "run": run_id,
-        "execution": n,
-        "ended": status,
-        "text": kept["output"],
-        "blob": kept["output_blob"],
-        "why": encode(error.model_dump(exclude={"retryable", "retry_after"})) if error else None,
-        "over": at if status in TERMINAL else None,
-        "at": at,
-    }
-    # A run may be given its place, and so begin, between any two of these; never the reverse.
-    for close in (_CLOSE_ADMITTED, _CLOSE_WAITING, _CLOSE_ADMITTED):
-        closed = tx.execute(close, values).first()
-        if closed is not None:
-            break
-    else:
-        if kept["output_blob"] is not None:
-            tx.execute(delete(blobs).where(blobs.c.id == kept["output_blob"]))
-        return []
-    ended = RunStatus(closed.status)
-    if ended in TERMINAL:
-        if ended is not RunStatus.COMPLETED:
-            journal.give_up(tx, run_id, n)
-        events.append(tx, run_id, [_run_completed(ended, closed.started_at, at, error)])
-    else:
-        events.append(tx, run_id, [events.NewEvent(EventType.RUN_PAUSED, data=_why(error))])
-    return [] if close is _CLOSE_WAITING else hand_on(tx, closed.org_id, limit)
-
-
-def _run_completed(
-    status: RunStatus, started_at: int | None, at: int, error: Failure | None
-) -> events.NewEvent:
-    seconds = (at - started_at) // 1_000_000 if started_at else None
-    data: dict[str, JsonValue] = {"status": str(status), "duration_seconds": seconds}
-    return events.NewEvent(EventType.RUN_COMPLETED, data=data | _why(error))
-
-
-def _why(error: Failure | None) -> dict[str, JsonValue]:
-    if error is None:
-        return {}
-    return {"error": {"code": error.code, "message": error.message, "step_id": error.step}}
-
-
 # --- what operators ask for ------------------------------------------------------------------
 
 
@@ -249,11 +168,9 @@ def cancel(tx: Tx, org_id: str, run_id: str) -> RunRow:
             updated_at=at,
         )
     )
-    journal.give_up(tx, run_id, row.n)
-    events.append(tx, run_id, [_run_completed(RunStatus.CANCELLED, row.started_at, at, None)])
-    if row.admitted:
-        # The sweeper tells whoever got it.
-        pass_on(tx, org_id)
+    below = endings.follow(tx, run_id, row.n, RunStatus.CANCELLED, row.started_at)
+    # The sweeper tells whoever got one.
+    pass_on(tx, org_id, row.admitted + below.freed)
     return run_rows.get(tx, org_id, run_id)
 
 
@@ -290,6 +207,7 @@ def locked(tx: Tx, org_id: str, run_id: str) -> RunRow:
         NotFound: there is no such run in the organisation.
     """
     run_rows.get(tx, org_id, run_id)
+    lock(tx, org_id)
     tx.execute(_LOCK_RUN, {"run": run_id})
     return run_rows.get(tx, org_id, run_id)
 
@@ -325,6 +243,7 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
             from_step=from_step,
             intent=None,
             admitted=False,
+            parked=False,
             dispatched_at=None,
             completed_at=None,
             output=None,
@@ -345,10 +264,16 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
 
 
 def admitted(tx: Tx, limit: int) -> list[Execution]:
-    """Executions that were given a place and have not begun: their signal may be lost."""
+    """Executions that were given a place and have not taken note: their signal may be lost."""
     rows = tx.execute(
         select(runs.c.id, runs.c.n, runs.c.temporal_id)
-        .where(runs.c.status == RunStatus.QUEUED, runs.c.admitted.is_(True))
+        .where(
+            runs.c.admitted.is_(True),
+            or_(
+                runs.c.status == RunStatus.QUEUED,
+                and_(runs.c.status == RunStatus.RUNNING, runs.c.parked.is_(True)),
+            ),
+        )
         .order_by(runs.c.queued_at)
         .limit(limit)
     )
@@ -360,6 +285,7 @@ def lost(tx: Tx, run_id: str, n: int, reason: str, limit: int) -> list[Execution
 
     The executions that got its place.
     """
+    lock_of(tx, run_id)
     tx.execute(_LOCK_RUN, {"run": run_id})
     row = run_rows.by_id(tx, run_id)
     cancelled = row is not None and row.intent is Intent.CANCEL

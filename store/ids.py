@@ -1,5 +1,6 @@
 """Ids that sort by the time when they were made, so that new rows lie together in an index."""
 
+import hashlib
 import secrets
 import time
 
@@ -13,3 +14,10 @@ def new_id() -> str:
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = rest * 4096 // 1_000_000
     return f"{milliseconds:012x}7{fraction:03x}{0b10 << 62 | secrets.randbits(62):016x}"
+
+
+def derived_id(near: str, key: str) -> str:
+    """The id that belongs to a key, always the same: a UUIDv7 of the time of the id `near`."""
+    digest = int.from_bytes(hashlib.sha256(key.encode()).digest())
+    fraction, rest = digest >> 62 & 0xFFF, digest & ((1 << 62) - 1)
+    return f"{near[:12]}7{fraction:03x}{0b10 << 62 | rest:016x}"

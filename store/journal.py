@@ -203,12 +203,12 @@ def _outcome_columns(
                 EventType.STEP_WAITING, call.step, call.place, {"items": count}
             )
         case Sleep(wake_at=wake_at) | Await(until=wake_at):
-            micros = int(wake_at * 1_000_000)
-            return {
-                "status": StepStatus.WAITING,
-                "answer": answer,
-                "wake_at": micros,
-            }, events.NewEvent(EventType.STEP_WAITING, call.step, call.place, {"until": micros})
+            micros = None if wake_at is None else int(wake_at * 1_000_000)
+            waits = {"status": StepStatus.WAITING, "answer": answer, "wake_at": micros}
+            told = {} if micros is None else {"until": micros}
+            if isinstance(outcome, Await) and outcome.child is not None:
+                told["child_run_id"] = f"run_{outcome.child}"
+            return waits, events.NewEvent(EventType.STEP_WAITING, call.step, call.place, told)
 
 
 def keep(tx: Tx, run_id: str, what: str, value: JsonValue) -> dict[str, Any]:

@@ -1,20 +1,32 @@
 """The places of an organisation: how many of its runs may be carried out at a time.
 
-An execution that runs holds one. Whoever frees a place gives it to the run that has waited longest,
-in the same transaction; the signal that tells that run follows the commit, and the sweeper repeats
-a lost one. Source: DESIGN §3.3.
+An execution that runs holds one, unless it is parked (`store.parking`). Whoever frees a place gives
+it to the run that has waited longest, in the same transaction; the signal that tells that run
+follows the commit, and the sweeper repeats a lost one. Source: DESIGN §3.3.
 
-Nobody waits for the organisation's row while holding the row of a run that a place may be given to
-(queued, without one), so that these transactions cannot deadlock on PostgreSQL.
+    status    admitted  parked
+    queued    no        no      waits for a place
+    queued    yes       no      was given one, and has not begun
+    running   yes       no      holds one
+    running   no        yes     wants none: it only waits
+    running   no        no      waits for a place again
+    running   yes       yes     was given one, and has not taken note of it
+
+Whoever gives, takes or frees a place locks the organisation's row before that of any run, and keeps
+it to the end. So these transactions cannot deadlock on PostgreSQL, and the times that they write
+into the log of events are in the order of what happened.
 """
 
 from typing import NamedTuple
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from pydantic import JsonValue
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
-from engine.lifecycle import RunStatus
+from engine.lifecycle import EventType, RunStatus
+from store import events
 from store.clock import now
 from store.database import Tx
+from store.events import NewEvent
 from store.runs import RunRow
 from store.tables import organisations, runs
 
@@ -37,6 +49,15 @@ _LOCK = (
     .where(organisations.c.id == bindparam("org"))
     .with_for_update(key_share=True)
 )
+_LOCK_OF = (
+    select(organisations.c.id)
+    .where(
+        organisations.c.id
+        == select(runs.c.org_id).where(runs.c.id == bindparam("run")).scalar_subquery()
+    )
+    .with_for_update(key_share=True)
+)
+_WANTING = and_(runs.c.status.in_(LIVE), runs.c.admitted.is_(False), runs.c.parked.is_(False))
 _HELD = select(func.count()).where(
     runs.c.org_id == bindparam("org"), runs.c.status.in_(LIVE), runs.c.admitted.is_(True)
 )
@@ -45,16 +66,20 @@ _AHEAD = select(func.count()).where(
     runs.c.status.in_(LIVE),
     or_(
         runs.c.admitted.is_(True),
-        runs.c.queued_at < bindparam("at"),
-        and_(runs.c.queued_at == bindparam("at"), runs.c.id < bindparam("run")),
+        and_(
+            runs.c.parked.is_(False),
+            or_(
+                runs.c.queued_at < bindparam("at"),
+                and_(runs.c.queued_at == bindparam("at"), runs.c.id < bindparam("run")),
+            ),
+        ),
     ),
 )
 _WAITING = (
     select(runs.c.id)
     .where(
         runs.c.org_id == bindparam("org"),
-        runs.c.status == RunStatus.QUEUED,
-        runs.c.admitted.is_(False),
+        _WANTING,
     )
     .order_by(runs.c.queued_at, runs.c.id)
     .limit(bindparam("free"))
@@ -62,17 +87,17 @@ _WAITING = (
     .with_for_update(key_share=True)
     .cte("waiting")
 )
-_WAITED_FOR = (
-    select(runs.c.org_id)
-    .where(runs.c.status == RunStatus.QUEUED, runs.c.admitted.is_(False))
-    .distinct()
-    .order_by(runs.c.org_id)
-)
+_WAITED_FOR = select(runs.c.org_id).where(_WANTING).distinct().order_by(runs.c.org_id)
 _GIVE = (
     update(runs)
     .where(runs.c.id.in_(select(_WAITING.c.id)))
-    .values(admitted=True, updated_at=bindparam("at"))
-    .returning(runs.c.id, runs.c.n, runs.c.temporal_id)
+    # An execution that runs has to take note of it; one that is queued does so by beginning.
+    .values(
+        admitted=True,
+        parked=case((runs.c.status == RunStatus.RUNNING, True), else_=False),
+        updated_at=bindparam("at"),
+    )
+    .returning(runs.c.id, runs.c.n, runs.c.temporal_id, runs.c.queued_at)
 )
 
 
@@ -81,31 +106,39 @@ def room_for(tx: Tx, row: RunRow, limit: int) -> bool:
 
     The usual case; the others are left to take their own, so that nobody has to be told.
     """
-    _lock(tx, row.org_id)
+    lock(tx, row.org_id)
     ahead = {"org": row.org_id, "at": row.queued_at, "run": row.id}
     taken: int = tx.execute(_AHEAD, ahead).scalar_one()
     return taken < limit
 
 
-def _lock(tx: Tx, org_id: str) -> None:
+def lock(tx: Tx, org_id: str) -> None:
     """Keep others from counting the same places; SQLite has one writer at a time anyway."""
     if tx.dialect.name != "sqlite":
         tx.execute(_LOCK, {"org": org_id})
 
 
+def lock_of(tx: Tx, run_id: str) -> None:
+    """`lock` for the organisation of a run."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(_LOCK_OF, {"run": run_id})
+
+
 def hand_on(tx: Tx, org_id: str, limit: int) -> list[Execution]:
     """Give free places to the runs that have waited longest; the executions that got one."""
-    _lock(tx, org_id)
+    lock(tx, org_id)
     held = tx.execute(_HELD, {"org": org_id}).scalar_one()
     if held >= limit:
         return []
     return _give(tx, org_id, limit - held)
 
 
-def pass_on(tx: Tx, org_id: str) -> list[Execution]:
-    """Give one place that was freed in this transaction to the run that has waited longest."""
-    _lock(tx, org_id)
-    return _give(tx, org_id, 1)
+def pass_on(tx: Tx, org_id: str, freed: int = 1) -> list[Execution]:
+    """Give places that were freed in this transaction to the runs that have waited longest."""
+    if not freed:
+        return []
+    lock(tx, org_id)
+    return _give(tx, org_id, freed)
 
 
 def hand_on_all(tx: Tx, limit: int) -> list[Execution]:
@@ -120,5 +153,10 @@ def hand_on_all(tx: Tx, limit: int) -> list[Execution]:
 
 
 def _give(tx: Tx, org_id: str, free: int) -> list[Execution]:
-    given = tx.execute(_GIVE, {"org": org_id, "free": free, "at": now()})
-    return [Execution(*row) for row in given]
+    rows = tx.execute(_GIVE, {"org": org_id, "free": free, "at": now()})
+    by_age = sorted(rows, key=lambda row: (row.queued_at, row.id))
+    given = [Execution(row.id, row.n, row.temporal_id) for row in by_age]
+    for execution in given:
+        told: dict[str, JsonValue] = {"execution": execution.n}
+        events.append(tx, execution.run, [NewEvent(EventType.RUN_ADMITTED, data=told)])
+    return given

@@ -67,6 +67,7 @@ class RunHead:
     completed_at: int | None
     updated_at: int
     parked: bool
+    parkings: int
     parent_run_id: str | None
     parent_step_id: str | None
     parent_iteration: str | None
@@ -100,6 +101,23 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The step that starts a run.
+
+    Attributes:
+        iteration: the index in each loop around the step, as in `3.0`; empty at the top.
+        awaited: the step waits for the run's end.
+        depth: how many runs started one another before the new one.
+    """
+
+    run_id: str
+    step_id: str
+    iteration: str
+    awaited: bool
+    depth: int
+
+
+@dataclass(frozen=True)
 class NewRun:
     """What a run is accepted with.
 
@@ -110,6 +128,7 @@ class NewRun:
         id: given where the same run may be accepted twice, and made otherwise.
         schedule_id: the schedule that started it, with the time that it was due and the workflow
             id that its first execution has in Temporal already.
+        parent: what started it, where that is a step of another run.
     """
 
     org_id: str
@@ -123,6 +142,7 @@ class NewRun:
     schedule_id: str | None = None
     scheduled_at: int | None = None
     temporal_id: str | None = None
+    parent: Parent | None = None
 
 
 def accept(tx: Tx, new: NewRun) -> RunRow:
@@ -133,6 +153,7 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
     """
     run_id = new.id or new_id()
     at = now()
+    parent = new.parent
     row = tx.execute(
         _accepting(tx.dialect.name),
         {
@@ -155,6 +176,11 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
             "seq": 0,
             "created_at": at,
             "updated_at": at,
+            "parent_run_id": parent.run_id if parent else None,
+            "parent_step_id": parent.step_id if parent else None,
+            "parent_iteration": parent.iteration if parent else None,
+            "awaited": parent is not None and parent.awaited,
+            "depth": parent.depth if parent else 0,
         },
     ).one_or_none()
     if row is not None:

@@ -53,7 +53,7 @@ class StepRow:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a step needs to know of its run."""
+    """What a step needs to know of its run; `placed` when it holds a place and knows of it."""
 
     org_id: str
     workflow_id: str
@@ -64,6 +64,7 @@ class RunFacts:
     status: RunStatus
     intent: str | None
     created_at: int
+    placed: bool
 
 
 #: What is read of a step: all but the items of a loop.
@@ -105,6 +106,8 @@ _RUN_FACTS = select(
     runs.c.status,
     runs.c.intent,
     runs.c.created_at,
+    runs.c.admitted,
+    runs.c.parked,
 ).where(runs.c.id == bindparam("run"))
 _TOP = select(*COLUMNS).where(step_runs.c.run_id == bindparam("run"), step_runs.c.iteration == "")
 _RUN_INPUT = select(runs.c.input).where(runs.c.id == bindparam("run"))
@@ -115,7 +118,8 @@ def run_facts(tx: Tx, run_id: str) -> RunFacts | None:
     row = tx.execute(_RUN_FACTS, {"run": run_id}).first()
     if row is None:
         return None
-    return RunFacts(*row[:6], RunStatus(row.status), row.intent, row.created_at)
+    placed = row.admitted and not row.parked
+    return RunFacts(*row[:6], RunStatus(row.status), row.intent, row.created_at, placed)
 
 
 def run_input(tx: Tx, run_id: str) -> JsonValue:

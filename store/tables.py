@@ -118,7 +118,10 @@ runs = Table(
     Column("completed_at", BigInteger),
     Column("updated_at", BigInteger, nullable=False),
     #: Runs without a place on purpose: it only waits, and asks for one when it goes on.
+    #: With a place: one was given, and the execution has not taken note of it.
     Column("parked", Boolean, nullable=False, server_default=false()),
+    #: How often it has given its place back, so that what comes too late is known.
+    Column("parkings", Integer, nullable=False, server_default=text("0")),
     #: The step that started it, and whether that step waits for its end (`awaited`).
     Column("parent_run_id", String(32)),
     Column("parent_step_id", String(64)),

@@ -11,10 +11,12 @@ from sqlalchemy import (
     Select,
     Text,
     bindparam,
+    case,
     cast,
     exists,
     func,
     literal,
+    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -155,6 +157,22 @@ def hold(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow:
     return found(tx, _HOLD, org_id, workflow_id)
 
 
+def held(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow | None:
+    """The same for whoever has found the workflow just now; None when it was deleted meanwhile."""
+    row = tx.execute(_HOLD, {"workflow": workflow_id, "org": org_id}).one_or_none()
+    return None if row is None else row_of(row)
+
+
+def input_schema(tx: Tx, workflow_id: str, version: int) -> dict[str, JsonValue] | None:
+    """What the input of the version's runs has to fit; None when anything will do.
+
+    Raises:
+        NotFound: The workflow has no such version.
+    """
+    schema = decode_object(definition_text(tx, workflow_id, version)).get("input_schema")
+    return schema if isinstance(schema, dict) else None
+
+
 def found(tx: Tx, query: Select[Any], org_id: str, workflow_id: str) -> WorkflowRow:
     """What a variant of `GET` finds.
 
@@ -173,6 +191,26 @@ def gone(tx: Tx, workflow_ids: Collection[str]) -> frozenset[str]:
         workflows.c.id.in_(workflow_ids), workflows.c.deleted_at.is_not(None)
     )
     return frozenset(tx.execute(deleted).scalars())
+
+
+def find(tx: Tx, org_id: str, named: str) -> WorkflowRow | None:
+    """The workflow of this id (`wf_` and 32 hex digits, or the digits alone) or exact name.
+
+    Names are not unique: an active one goes before a draft and that before all others, then the one
+    that was changed last. Source: contracts A-q7.
+    """
+    rank = case((workflows.c.status == "active", 0), (workflows.c.status == "draft", 1), else_=2)
+    row = tx.execute(
+        select(workflows)
+        .where(
+            workflows.c.org_id == org_id,
+            workflows.c.deleted_at.is_(None),
+            or_(workflows.c.id == named.removeprefix("wf_"), workflows.c.name == named),
+        )
+        .order_by(workflows.c.name == named, rank, workflows.c.updated_at.desc(), workflows.c.id)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else row_of(row)
 
 
 def page(

@@ -15,6 +15,8 @@ _RUN: dict[EventType | None, set[EventType]] = {
     E.RUN_PAUSED: {E.RUN_RESUMED, E.RUN_COMPLETED},
     E.RUN_COMPLETED: {E.RUN_RESUMED},
 }
+#: Of its place; `tests/place_log.py` judges those.
+_PLACE = {E.RUN_ADMITTED, E.RUN_PARKED}
 _STEP = {kind for kind in EventType if kind.startswith("step_")}
 _SETTLED = {E.STEP_COMPLETED, E.STEP_SKIPPED}
 
@@ -39,6 +41,10 @@ def check_log(log: Sequence[EventRow], status: RunStatus) -> None:
             if event.type is E.STEP_COMPLETED:
                 assert steps.get(place) in (E.STEP_STARTED, E.STEP_WAITING), event
             steps[place] = event.type
+            continue
+        if event.type in _PLACE or (event.type is E.RUN_QUEUED and run is E.RUN_STARTED):
+            # Given and given back; a run that goes on and finds no room queues once more.
+            assert run in (E.RUN_QUEUED, E.RUN_RESUMED, E.RUN_STARTED), (event, run)
             continue
         assert event.type in _RUN[run], (event, run)
         run = event.type

@@ -23,6 +23,7 @@ from activities.clients.agents import Agents
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
 from activities.clients.models import Models
+from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
 from activities.definitions import Definitions
@@ -70,6 +71,7 @@ async def build(
             models=Models(http, settings.ai),
             agents=Agents(database),
             activities=foreign,
+            runs=Runs(database, client, settings.task_queue, catalog()),
         )
         vault = Vault(database, Keyring.parse(settings.secrets_key.get_secret_value()))
         performer = Performer(database, definitions, scopes, clients, vault, worker_id)
@@ -84,6 +86,8 @@ async def build(
             activities=[
                 ledger.open_scheduled,
                 ledger.open_run,
+                ledger.park_run,
+                ledger.place_run,
                 ledger.record,
                 ledger.close_loop,
                 ledger.close_run,

@@ -9,21 +9,25 @@ from typing import ClassVar
 from pydantic import BaseModel
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 
-from engine.book import ADMIT, Due, execution_id
+from engine.book import ADMIT, RUN, TASK_TIMEOUT, WAKE, Due, execution_id
 from engine.facts import Facts
 from engine.plan import Plan
 
-__all__ = ["ADMIT", "DATA_CONVERTER", "PAUSE", "RUN", "TASK_TIMEOUT", "RunInput", "workflow_id"]
+__all__ = [
+    "ADMIT",
+    "DATA_CONVERTER",
+    "PAUSE",
+    "RUN",
+    "TASK_TIMEOUT",
+    "WAKE",
+    "RunInput",
+    "workflow_id",
+]
 
 workflow_id = execution_id
 
-#: The workflow type that carries out every run.
-RUN = "run"
 #: Start nothing new; when what is in flight has finished, end as paused.
 PAUSE = "pause"
-
-#: Seconds. A local activity holds its workflow task: this bounds how late signals and cancel are.
-TASK_TIMEOUT = 2.0
 
 
 class SharedConverter(PydanticPayloadConverter):

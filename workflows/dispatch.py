@@ -88,7 +88,8 @@ async def _ordinary(planned: PlannedStep, call: StepCall) -> Answer | Failure:
         initial_interval=timedelta(seconds=1),
         backoff_coefficient=1.5,
         maximum_interval=timedelta(seconds=10),
-        maximum_attempts=1 if call.once else 0 if call.poll else LOSSES,
+        # Asking has no effect, so it is repeated for ever, whatever the step's own effect is.
+        maximum_attempts=0 if call.poll else 1 if call.once else LOSSES,
         non_retryable_error_types=["PayloadsTooLarge"],
     )
     try:

@@ -5,7 +5,8 @@ came of it. Everything that it knows of a step is its status: configuration, inp
 read and written by activities, so the history stays small and holds nothing of the user's.
 
     open_run ──► advance ──► activities, timers ──► settle, fail ──┐
-                    ▲                                              │
+                    ▲    │                                         │
+                    │    └─► park_run, place_run: only waits, goes on
                     ├──────────────────────────────────────────────┘
                     └──► close_run: completed, failed, cancelled or paused
 
@@ -30,9 +31,10 @@ with workflow.unsafe.imports_passed_through():
         RunClosed,
         RunEnd,
         RunRef,
+        Wake,
     )
     from engine.call import StepCall
-    from engine.facts import PAUSING, Facts, Failure, StepFact
+    from engine.facts import PAUSING, UNPLACED, Facts, Failure, StepFact
     from engine.lifecycle import RunStatus, StepStatus
     from engine.moves import (
         Abandoned,
@@ -48,14 +50,13 @@ with workflow.unsafe.imports_passed_through():
     from engine.outcomes import Answer, Done
     from engine.plan import Plan, PlannedStep
     from engine.progress import advance
-    from engine.settle import fail, settle
+    from engine.settle import ask_again, fail, settle
     from workflows import dispatch, schedules
-    from workflows.contract import ADMIT, PAUSE, RUN, Carried, RunInput
+    from workflows.contract import ADMIT, PAUSE, RUN, WAKE, Carried, RunInput
+    from workflows.placing import ASK_AGAIN, Placing
 
 #: Events after which nothing new starts until the execution can carry its facts over.
 LONG = 2_000
-#: Time after which a queued run asks for a place again, should nobody have told it.
-ASK_AGAIN = timedelta(hours=1)
 
 Key = tuple[str, Iteration]
 _ENDS = {
@@ -82,6 +83,9 @@ class RunWorkflow:
         self._inbox: list[tuple[PlannedStep, Iteration, StepFact, Answer | Failure]] = []
         #: What is to be recorded with the next call of the ledger.
         self._entries: list[Entry] = []
+        #: Steps whose waits are over, as somebody has told.
+        self._woken: list[Wake] = []
+        self._placing = Placing(self._ref)
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at: float | None = None
         #: Something happened that may change what comes next.
@@ -91,7 +95,13 @@ class RunWorkflow:
     @workflow.signal(name=ADMIT)
     def admit(self) -> None:
         """A place was given to this run."""
-        self._facts.admitted = True
+        self._placing.given = self._news = True
+
+    @workflow.signal(name=WAKE)
+    def wake(self, over: Wake) -> None:
+        """What a step waits for is over: ask it at once."""
+        self._woken.append(over)
+        self._news = True
 
     @workflow.signal(name=PAUSE)
     def pause(self) -> None:
@@ -115,7 +125,7 @@ class RunWorkflow:
         if begin.schedule is None:
             return True
         due = begin.due or schedules.due(begin.schedule)
-        self._ref = RunRef(run=due.run, n=1)
+        self._ref.run = due.run
         return await schedules.opened(due)
 
     async def _open(self) -> bool:
@@ -129,13 +139,13 @@ class RunWorkflow:
                 self._plan, self._facts = opened.plan, opened.facts
                 return True
             with contextlib.suppress(asyncio.TimeoutError):
-                await workflow.wait_condition(lambda: self._facts.admitted, timeout=ASK_AGAIN)
-            self._facts.admitted = False
+                await workflow.wait_condition(lambda: self._placing.given, timeout=ASK_AGAIN)
+            self._placing.given = False
 
     async def _interpret(self) -> None:
         while True:
             self._take_in()
-            if self._closed:
+            if self._closed or self._placing.over:
                 # The row was closed by somebody else: nothing is left to record.
                 await self._stop()
                 await self._close(RunStatus.CANCELLED, None)
@@ -158,7 +168,8 @@ class RunWorkflow:
                         carried=Carried(plan=self._plan, facts=self._facts),
                     )
                 )
-            await self._wait(found.wake_at)
+            if draining or not await self._placing.see_to(self._facts, found):
+                await self._wait(found.wake_at)
 
     # --- deciding -------------------------------------------------------------------------
 
@@ -166,20 +177,28 @@ class RunWorkflow:
         """Turn what activities answered into facts."""
         self._news = False
         now = _now()
+        if self._inbox:
+            self._placing.since = now
         while self._inbox:
             step, iteration, fact, answer = self._inbox.pop(0)
             if isinstance(answer, Answer):
                 settle(fact, answer.root)
             elif answer.code == "RunClosed":
                 self._closed = True
-            elif answer.code == PAUSING:
-                self._facts.pausing = True
+            elif answer.code in (PAUSING, UNPLACED):
+                self._facts.pausing |= answer.code == PAUSING
+                self._facts.parked |= answer.code == UNPLACED
                 # A retry stays due; what was never begun is as if it had not been asked for.
                 fact.status = StepStatus.WAITING if fact.failures else StepStatus.PENDING
             else:
                 fail(step, fact, answer, now)
                 if isinstance(answer, dispatch.Unrecorded):
                     self._note(step, iteration, fact, StepStatus.FAILED, failure=answer)
+        while self._woken:
+            over = self._woken.pop(0)
+            key = (over.step, tuple(over.iteration))
+            if ask_again(self._plan, self._facts, *key):
+                self._cancel(key)
 
     def _advance(self, *, draining: bool) -> tuple[Advance, list[Start | LoopOver]]:
         """Ask until nothing new comes: the last answer, and everything that is to be started."""
@@ -203,6 +222,7 @@ class RunWorkflow:
                         self._note(step, iteration, fact, fact.status, reason=given_up)
             if not found.moves:
                 return found, starts
+            self._placing.since = _now()
 
     def _note(
         self,

@@ -14,12 +14,15 @@ from functools import cache
 from importlib.resources import files
 from typing import TypeVar
 
+from pydantic import JsonValue
+
 from app.services.auth import Caller
 from app.services.once import Once, recall
 from app.services.timetable import MOST_TIMES, NotThere, Timetable
 from engine.errors import Conflict, Invalid, Problem, Unavailable
 from engine.schedule import Overlap
-from store import clock, idempotency, schedules, starts
+from engine.schema import check_input
+from store import clock, idempotency, schedules, starts, workflows
 from store.clock import SECOND
 from store.database import Database, Tx
 from store.schedules import ScheduleRow, Terms
@@ -101,8 +104,10 @@ class Schedules:
 
         Raises:
             NotFound: there is no such workflow.
-            Invalid: the key came before with another body, or Temporal does not know the zone.
+            Invalid: the input does not fit the workflow's `input_schema`, the key came before with
+                another body, or Temporal does not know the zone.
         """
+        await self._require_fitting(caller, workflow_id, terms)
 
         def work(tx: Tx) -> tuple[Answered, ScheduleRow | None]:
             if once is not None and (earlier := recall(tx, caller.org_id, once)):
@@ -155,8 +160,11 @@ class Schedules:
 
         Raises:
             NotFound: there is no such schedule.
-            Invalid: Temporal does not know the zone; the terms stay as they were.
+            Invalid: the input does not fit the workflow's `input_schema`, or Temporal does not know
+                the zone; the terms stay as they were.
         """
+        found = await self._find(caller, schedule_id)
+        await self._require_fitting(caller, found.workflow_id, terms)
 
         def work(tx: Tx) -> tuple[Terms, ScheduleRow]:
             before = schedules.get(tx, caller.org_id, schedule_id).terms
@@ -284,6 +292,26 @@ class Schedules:
         after = -(-start // SECOND) * SECOND - SECOND
         times = await self._asking(row, lambda: self._timetable.times(row, after, until))
         return Preview(row, times[:count], more=len(times) > count or len(times) == MOST_TIMES)
+
+    async def _require_fitting(self, caller: Caller, workflow_id: str, terms: Terms) -> None:
+        """Refuse an input that the latest version would refuse, before it fails in the night.
+
+        Raises:
+            NotFound: there is no such workflow.
+            Invalid: the input does not fit.
+        """
+
+        def work(tx: Tx) -> dict[str, JsonValue] | None:
+            row = workflows.get(tx, caller.org_id, workflow_id)
+            return workflows.input_schema(tx, row.id, row.version)
+
+        schema = await self._database.read(work)
+        if schema is None:
+            return
+        problems = await asyncio.to_thread(check_input, schema, terms.input)
+        if problems:
+            message = "The input does not fit the input_schema of the workflow."
+            raise Invalid(message, problems=problems)
 
     async def _find(self, caller: Caller, schedule_id: str) -> ScheduleRow:
         return await self._database.read(lambda tx: schedules.get(tx, caller.org_id, schedule_id))

@@ -8,10 +8,12 @@ from fastapi import FastAPI
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
+from activities.registry import catalog
 from app.services import sweeper
 from app.services.sweeper import Sweeper
 from app.settings import Settings
-from store import executions, idempotency, organisations, runs
+from engine.book import PlaceCall
+from store import executions, idempotency, organisations, parking, runs
 from store.database import Database, Tx
 from store.runs import RunRow
 from tests.contract.conftest import Door, running, serving_temporal
@@ -108,7 +110,8 @@ async def test_a_terminated_execution_closes_its_run(
     assert run["error"]["code"] == "execution_lost"
     assert "terminated" in run["error"]["message"]
     await sweep.sweep()
-    assert (await row_of(door.database, run_id)).seq == 2
+    # The sweeper has given it a place before it saw that, and ends it once.
+    assert (await row_of(door.database, run_id)).seq == 3
 
 
 async def test_a_verb_that_was_not_heard_is_repeated(
@@ -136,13 +139,49 @@ async def test_a_place_that_was_not_told_of_is_told_again(
     given = await door.database.write(lambda tx: executions.hand_on(tx, row.org_id, 10))
     assert given == [execution(row.id, 1)]
     await sweep.sweep()
+    assert await signals(client, run_id) == ["admit"]
+
+
+async def test_a_place_that_a_waiting_run_was_given_is_told_until_it_is_heard(
+    api: httpx2.AsyncClient, door: Door, sweep: Sweeper, client: Client
+) -> None:
+    """A run that had parked; and one that is parked is told nothing, and closed when it is lost."""
+    run_id, other = [await create_and_run(api, QUIET) for _ in range(2)]
+    calls = [
+        PlaceCall(run=run.removeprefix("run_"), n=1, parkings=0, wanted=True)
+        for run in (run_id, other)
+    ]
+
+    def park(tx: Tx) -> None:
+        for call in calls:
+            executions.open_execution(tx, call.run, 1, 10, catalog())
+            parking.give_back(tx, call, 0)
+        parking.ask(tx, calls[0].model_copy(update={"parkings": 1}), 0)
+
+    await door.database.write(park)
+    for expected in (1, 2):
+        await sweep.sweep()
+        assert (await row_of(door.database, run_id)).admitted
+        assert await signals(client, run_id) == ["admit"] * expected
+    noted = calls[0].model_copy(update={"parkings": 1, "wanted": False})
+    await door.database.write(lambda tx: parking.ask(tx, noted, 10))
+    await sweep.sweep()
+    assert await signals(client, run_id) == ["admit"] * 2
+    assert await signals(client, other) == []
+    await handle_of(client, other).terminate()
+    await sweep.sweep()
+    lost = await row_of(door.database, other)
+    assert (lost.status, lost.parked) == ("failed", False)
+    assert (await row_of(door.database, run_id)).admitted
+
+
+async def signals(client: Client, run_id: str) -> list[str]:
     history = await handle_of(client, run_id).fetch_history()
-    (signal,) = [
-        event
+    return [
+        event.workflow_execution_signaled_event_attributes.signal_name
         for event in history.events
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
     ]
-    assert signal.workflow_execution_signaled_event_attributes.signal_name == "admit"
 
 
 async def test_old_keys_are_forgotten_and_young_ones_kept(

@@ -123,12 +123,49 @@ async def called(house: House, receiver: Receiver) -> list[str]:
     return [run.temporal_id, f"call/{run_id}/a/-/1/1/1"]
 
 
+async def parked(house: House, receiver: Receiver) -> list[str]:
+    """A run that gives its place back twice: for a retry, and for a wait that is cancelled."""
+    retry = {"delay": 10, "max_attempts": 2}
+    run_id = await house.start(
+        flow(
+            get(receiver, "a", "/flaky/1/a", retry=retry),
+            step("wait", "hold", "a", duration=3_600),
+        )
+    )
+
+    async def parked_again() -> bool:
+        return (await house.run(run_id)).parkings == 2
+
+    await until(parked_again, "it does not give its place back")
+    await house.cancel(run_id)
+    return [(await house.until(run_id)).temporal_id]
+
+
+async def with_children(house: House, receiver: Receiver) -> list[str]:
+    """A run with a child, one that it does not wait for, and a loop of them."""
+    leaf = await house.define(flow(get(receiver, "a", "/slow/0.3/a")))
+
+    def child(step_id: str, *after: str, **config: Any) -> Any:
+        return step("run_workflow", step_id, *after, workflow=leaf.name, **config)
+
+    run = await house.finish(
+        flow(
+            child("one"),
+            child("off", "one", wait=False),
+            step("loop", "each", "one", items=[1, 2, 3], concurrency=2, steps=[child("item")]),
+        )
+    )
+    return [run.temporal_id]
+
+
 OWN: dict[str, Play] = {
     "own/called": called,
     "own/cancelled": cancelled,
     "own/handed_over": handed_over,
+    "own/parked": parked,
     "own/paused": paused,
     "own/scheduled": scheduled,
+    "own/with_children": with_children,
 }
 
 

@@ -65,8 +65,14 @@ async def test_the_history_is_replayed(path: Path) -> None:
 
 async def test_a_history_is_replayed_in_the_sandbox() -> None:
     """The sandbox refuses clocks, randomness and I/O: the interpreter uses none of them."""
-    names = ("loops-nested-1", "own-paused-1", "own-cancelled-1", "own-scheduled-1", "own-called-2")
-    for name in names:
+    for name in (
+        "loops-nested-1",
+        "own-paused-1",
+        "own-cancelled-1",
+        "own-scheduled-1",
+        "own-called-2",
+        "own-with_children-1",
+    ):
         await replayer(SandboxedWorkflowRunner()).replay_workflow(history(FOLDER / f"{name}.json"))
 
 

@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.base import Clients, StepContext
 from activities.clients.agents import Agents
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
 from activities.clients.models import Access, Models
+from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
-from activities.registry import step_types
+from activities.registry import catalog, step_types
+from engine.call import StepCall
 from engine.outcomes import Outcome
 from store.database import Database
 
@@ -34,6 +37,7 @@ class Bench:
         """What a step of that type answers."""
         step = step_types()[name]
         defaults: dict[str, Any] = {
+            "call": StepCall(run="ab", step="step"),
             "key": KEY,
             "step": "step",
             "attempt": 1,
@@ -52,17 +56,18 @@ class Bench:
 async def bench(
     egress: str = "127.0.0.0/8", access: Access | None = None, database: Database | None = None
 ) -> AsyncIterator[Bench]:
-    """A bench whose steps may reach these addresses and models, and know these agents."""
+    """A bench whose steps may reach these addresses and models; its Temporal is away."""
     kept = database or Database("sqlite:////nonexistent/signalbox.db")
+    away = await Client.connect("127.0.0.1:1", lazy=True, data_converter=pydantic_data_converter)
     async with HttpDoor(Egress.parse(egress)) as http:
-        client = await Client.connect("127.0.0.1:1", lazy=True)
         yield Bench(
             Clients(
                 http=http,
                 shell=Shell("auto"),
                 models=Models(http, access or Access()),
                 agents=Agents(kept),
-                activities=TemporalActivities(client, OWN_QUEUE, "*-queue"),
+                activities=TemporalActivities(away, OWN_QUEUE, "*-queue"),
+                runs=Runs(kept, away, "bench", catalog()),
             )
         )
     if database is None:

@@ -291,7 +291,7 @@ async def test_a_run_goes_on_after_its_last_result(database: Database, world: Wo
     assert opening.facts is not None
     found = {step: fact.status for step, fact in opening.facts.steps.items()}
     assert found == {"a": "completed", "b": "completed", "c": "pending"}
-    assert opening.facts.admitted
+    assert not opening.facts.parked
     again = await database.write(lambda tx: begin(tx, run.id, 2))
     assert again == opening
 

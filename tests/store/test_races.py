@@ -11,13 +11,14 @@ from itertools import product
 import pytest
 
 from activities.registry import catalog
+from engine.book import PlaceCall
 from engine.call import StepCall
 from engine.errors import Conflict, SignalboxError
 from engine.lifecycle import RunStatus
 from engine.outcomes import Done
-from store import executions, journal, organisations
+from store import executions, journal, organisations, parking, runs
 from store.database import Database, Tx
-from store.runs import RunRow
+from store.runs import RunRow, Wanted
 from tests.store.world import World, begin, log, new_workflow, overlap, seen
 
 Act = Callable[[Tx, RunRow], object]
@@ -27,9 +28,26 @@ def closing(status: RunStatus) -> Act:
     return lambda tx, run: executions.close_execution(tx, run.id, 1, status, 1)
 
 
+def placing(act: Callable[[Tx, PlaceCall, int], object], limit: int = 1) -> Act:
+    """Give the place back or ask for one, as the run's execution does."""
+    return lambda tx, run: act(
+        tx, PlaceCall(run=run.id, n=run.n, parkings=seen(tx, run.id).parkings), limit
+    )
+
+
+def free(tx: Tx, run: RunRow) -> None:
+    """End every other run of the organisation that holds a place."""
+    for other in runs.page(tx, run.org_id, Wanted(), limit=200, offset=0)[0]:
+        if other.id != run.id and other.admitted:
+            executions.close_execution(tx, other.id, other.n, RunStatus.COMPLETED, 1)
+
+
 ACTS: dict[str, Act] = {
     "open": lambda tx, run: begin(tx, run.id, 1, 1),
     "hand_on": lambda tx, run: executions.hand_on(tx, run.org_id, 1),
+    "park": placing(parking.give_back),
+    "ask": placing(parking.ask),
+    "free": free,
     "complete": closing(RunStatus.COMPLETED),
     "fail": closing(RunStatus.FAILED),
     "stop": closing(RunStatus.PAUSED),
@@ -43,13 +61,15 @@ ENDS = {"complete", "fail", "stop", "lose"}
 STATES: dict[str, list[str]] = {
     "queued": ["open", "hand_on", "fail", "lose", "cancel", "pause"],
     "admitted": ["open", "hand_on", "fail", "lose", "cancel", "pause"],
-    "running": ["open", "complete", "stop", "lose", "cancel", "pause"],
+    "running": ["open", "park", "complete", "stop", "lose", "cancel", "pause"],
+    "parked": ["ask", "hand_on", "free", "complete", "stop", "lose", "cancel", "pause"],
+    "wanting": ["ask", "hand_on", "free", "complete", "stop", "lose", "cancel", "pause"],
+    "given": ["ask", "hand_on", "complete", "stop", "lose", "cancel", "pause"],
     "paused": ["cancel", "resume", "stop", "open"],
     "failed": ["resume", "cancel", "fail"],
 }
 #: How a run's log moves it; `None` is where it has to stand for that.
 MOVES = {
-    "run_queued": ({None}, "queued"),
     "run_started": ({"queued"}, "running"),
     "run_paused": ({"queued", "running"}, "paused"),
     "run_resumed": ({"paused", "failed", "cancelled"}, "queued"),
@@ -58,24 +78,39 @@ BEGINNINGS: dict[str, list[str]] = {
     "queued": [],
     "admitted": ["hand_on"],
     "running": ["open"],
+    "parked": ["open", "park"],
+    "wanting": ["open", "park", "ask"],
+    "given": ["open", "park", "ask", "free"],
     "paused": ["open", "stop"],
     "failed": ["open", "fail"],
 }
 
 
-def told(tx: Tx, run_id: str) -> str:
-    """Where the log says that the run stands, having moved only as runs may."""
-    state: str | None = None
+def told(tx: Tx, run_id: str) -> tuple[str, bool]:
+    """Where the log says that the run stands, and whether it holds a place.
+
+    It has moved only as runs may.
+    """
+    state, held = "new", False
     for event in log(tx, run_id):
         if event.type in MOVES:
             allowed, to = MOVES[event.type]
             assert state in allowed, (state, event.type)
             state = to
-        elif event.type == "run_completed":
-            assert state in {"queued", "running", "paused"}, (state, event.data)
-            state = str(event.data["status"])
-    assert state is not None
-    return state
+        match str(event.type):
+            case "run_queued":
+                assert (state, held) in {("new", False), ("running", False)}, state
+                state = "queued" if state == "new" else state
+            case "run_admitted":
+                assert (state, held) in {("queued", False), ("running", False)}, state
+            case "run_parked":
+                assert (state, held) == ("running", True)
+            case "run_completed":
+                assert state in {"queued", "running", "paused"}, (state, event.data)
+                state = str(event.data["status"])
+        held |= event.type in ("run_started", "run_admitted")
+        held &= event.type not in ("run_parked", "run_paused", "run_completed")
+    return state, held
 
 
 async def meet(one: Database, other: Database, state: str, first: str, second: str) -> str:
@@ -100,7 +135,7 @@ async def meet(one: Database, other: Database, state: str, first: str, second: s
     answers = await overlap(
         one, partial(counted, f"1 {first}"), other, partial(counted, f"2 {second}")
     )
-    after, next_one, state_told = await one.read(
+    after, next_one, (state_told, held_told) = await one.read(
         lambda tx: (seen(tx, run.id), seen(tx, waiting.id), told(tx, run.id))
     )
     live = after.status in (RunStatus.QUEUED, RunStatus.RUNNING)
@@ -109,9 +144,15 @@ async def meet(one: Database, other: Database, state: str, first: str, second: s
         "tells something else": after.status != state_told,
         "was a victim of a deadlock": set(attempts.values()) != {1},
         "holds a place without need": after.admitted and not live,
-        "runs without a place": after.status is RunStatus.RUNNING and not after.admitted,
+        "has another place than it tells": after.admitted != held_told,
+        "runs without a place": after.status is RunStatus.RUNNING
+        and not after.admitted
+        and not after.parkings,
         "shares a place": after.admitted and next_one.admitted,
-        "wastes a place": state in ("admitted", "running") and not live and not next_one.admitted,
+        "wastes a place": state in ("admitted", "running", "given")
+        and not (live and after.admitted)
+        and next_one.status is RunStatus.QUEUED
+        and not next_one.admitted,
         "was not ended": live and after.n == 1 and not ENDS.isdisjoint(asked),
         "was not cancelled": isinstance(asked.get("cancel"), RunRow)
         and first != "resume"
@@ -166,8 +207,10 @@ def mixed(dice: random.Random) -> Act:
         lambda tx, run: executions.close_execution(tx, run.id, run.n, how, LIMIT),
         lambda tx, run: begin(tx, run.id, run.n, LIMIT),
         *(ACTS[name] for name in ("cancel", "pause", "resume")),
+        placing(parking.give_back, LIMIT),
+        placing(parking.ask, LIMIT),
     ]
-    return dice.choices(acts, [8, 4, 6, 1, 1, 3])[0]
+    return dice.choices(acts, [8, 4, 6, 1, 1, 3, 4, 6])[0]
 
 
 async def attempts_at(database: Database, act: Act, run_id: str) -> int:
@@ -217,8 +260,9 @@ async def test_steps_verbs_and_ends_in_any_order(database: Database, url: str) -
 
     def check(tx: Tx) -> None:
         for run in rows(tx):
-            assert run.status == told(tx, run.id)
+            assert (run.status, run.admitted) == told(tx, run.id)
             assert run.admitted <= (run.status in ("queued", "running"))
-            assert run.admitted >= (run.status == "running")
+            assert run.parked <= (run.status == "running")
+            assert run.admitted >= (run.status == "running" and not run.parkings)
 
     await database.read(check)

@@ -19,6 +19,7 @@ from engine.moves import (
     Woken,
 )
 from engine.outcomes import Await, Branch, Done, Each, Outcome, Skip, Sleep
+from engine.parking import park_at
 from engine.plan import Plan, PlannedStep, compile_plan
 from engine.progress import advance
 from engine.settle import Recorded, fail, settle
@@ -35,7 +36,8 @@ class Simulation:
     """One execution.
 
     Attributes:
-        interrupting: now and then nothing may start, for a pause or for draining.
+        interrupting: now and then nothing may start, for a pause or for draining, or because the
+            run has given its place back.
         failing: how probable it is that an attempt fails.
         copying: facts go through JSON before every turn, as in continue-as-new.
         flight: what is running, in the order of its start.
@@ -56,6 +58,7 @@ class Simulation:
     log: list[str] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     answers: dict[str, Outcome] = field(default_factory=dict)
+    parked: int = 0
 
     def run(self) -> Advance:
         """Go on until there is a verdict; a pause that an operator asked for is lifted."""
@@ -74,8 +77,18 @@ class Simulation:
                 self._answer(self.chance.choice(list(self.flight)), loops)
             elif found.wake_at is not None:
                 self.now = max(self.now, found.wake_at)
+            self._place(found)
             self.facts.pausing |= self.interrupting and self.chance.random() < 0.1
         raise AssertionError("the run does not end")
+
+    def _place(self, found: Advance) -> None:
+        """Give the place back, or find one again; the run may have to wait for that."""
+        if found.wanting:
+            idle = not self.flight and found.wake_at is None
+            self.facts.parked = not idle and self.chance.random() < 0.5
+        elif self.interrupting and park_at(self.facts, self.now, self.now) is not None:
+            self.facts.parked |= self.chance.random() < 0.5
+            self.parked += self.facts.parked
 
     def _turn(self, *, draining: bool) -> Advance:
         """Ask until no moves come: the second time, unless a step that woke up let others go."""
@@ -98,6 +111,7 @@ class Simulation:
             case Start():
                 assert not closed, "started while nothing may start"
                 assert key not in self.flight, "started twice"
+                assert move.fact.polling or not self.facts.parked, "started without a place"
                 self._check_start(move)
                 self.flight[key] = move
                 self.started.append(move.step.id)

@@ -123,6 +123,13 @@ def test_from_a_step_it_and_what_follows_run_again_and_nothing_else(seed: int) -
     assert {step_id for step_id in second.started if step_id in top} <= again
 
 
+def test_the_random_runs_give_their_places_back() -> None:
+    runs = [simulation(seed, interrupting=True) for seed in range(200)]
+    for run in runs:
+        run.run()
+    assert sum(run.parked > 0 for run in runs) > 20
+
+
 def test_the_random_plans_have_everything_in_them() -> None:
     plans = [random_plan(Random(seed))[0] for seed in range(200)]
     steps = [step for plan in plans for step, _ in plan.walk()]

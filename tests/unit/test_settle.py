@@ -32,7 +32,7 @@ RUNNING = Recorded(StepStatus.RUNNING)
         (Sleep(wake_at=7), StepFact(status=StepStatus.WAITING, sleeping=True, wake_at=7)),
         (
             Await(interval=3, until=9),
-            StepFact(status=StepStatus.WAITING, polling=True, interval=3),
+            StepFact(status=StepStatus.WAITING, polling=True, interval=3, until=9),
         ),
     ],
 )

@@ -38,6 +38,19 @@ async def test_it_is_a_run_under_the_id_of_temporals(house: House) -> None:
     assert '"by"' not in str(history.to_json_dict())
 
 
+async def test_it_gives_its_place_back_while_it_only_waits(house: House) -> None:
+    schedule_id = await schedule(house, flow(step("wait", "hold", duration=600)), Overlap.SKIP)
+    _, run_id = await trigger(house, schedule_id)
+    await opened(house, run_id)
+
+    async def parked() -> bool:
+        return (await house.run(run_id)).parked
+
+    await until(parked, "it keeps its place")
+    await house.cancel(run_id)
+    assert (await house.until(run_id)).status is RunStatus.CANCELLED
+
+
 async def test_it_waits_for_a_resumed_run(house: House, receiver: Receiver) -> None:
     await start_behind_a_resumed_run(house, receiver)
     # Twice by the first run, once by the second.

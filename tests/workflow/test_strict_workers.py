@@ -52,6 +52,26 @@ async def test_cases_end_as_they_say(
         await asyncio.gather(*(played(strict, CASES[name]) for name in PLAYED))
 
 
+@pytest.mark.parametrize(
+    ("cached", "runner"), [(0, None), (1_000, SandboxedWorkflowRunner())], ids=["uncached", "boxed"]
+)
+async def test_parents_and_children_in_one_place(
+    house: House, receiver: Receiver, cached: int, runner: WorkflowRunner | None
+) -> None:
+    """Places given back and asked for, and waits that are woken, each decided by a replay."""
+    async with open_house(
+        house.client, house.database, cached=cached, runner=runner, limit=1
+    ) as strict:
+        leaf = await strict.define(flow(get(receiver, "a", "/slow/0.2/leaf")))
+        child = step("run_workflow", "one", workflow=leaf.name)
+        loop = step("loop", "each", items=[1, 2, 3], concurrency=2, steps=[child])
+        run_ids = [await strict.start(flow(loop, get(receiver, "b", "", "each"))) for _ in range(2)]
+        for run_id in run_ids:
+            run = await strict.until(run_id)
+            assert run.status is RunStatus.COMPLETED, run.error
+        assert (receiver.count("/slow"), receiver.count("/b")) == (6, 2)
+
+
 async def test_control_without_a_cache(house: House, receiver: Receiver) -> None:
     """Pause, resume and cancel, each of them decided by a replay."""
     async with open_house(house.client, house.database, cached=0) as strict:

@@ -59,6 +59,7 @@ def _organisation(table: str) -> sa.ForeignKeyConstraint:
 def _runs() -> None:
     for column in (
         sa.Column("parked", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("parkings", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("parent_run_id", sa.String(32)),
         sa.Column("parent_step_id", sa.String(64)),
         sa.Column("parent_iteration", sa.String(64)),

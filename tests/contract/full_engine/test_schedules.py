@@ -59,6 +59,24 @@ async def test_create_answers_the_published_way(api: httpx2.AsyncClient, client:
     assert "daily" not in str(found.raw_description)
 
 
+async def test_an_input_that_no_run_would_take_is_refused(api: httpx2.AsyncClient) -> None:
+    definition = {
+        "name": "Strict",
+        "steps": [{"id": "a", "type": "transform", "config": {}}],
+        "input_schema": {"type": "object", "required": ["report"]},
+    }
+    made = await api.post("/api/workflows", json={"definition": definition})
+    url = f"/api/workflows/{made.json()['id']}/schedules"
+    terms = {"cron_expression": "0 9 * * 1-5", "input_data": {}}
+    answer = await api.post(url, json=terms)
+    assert answer.status_code == 422
+    assert answer.json()["problems"][0]["path"].startswith("input_data")
+    made = await api.post(url, json=terms | {"input_data": {"report": "daily"}})
+    assert made.status_code == 201
+    changed = await api.put(made.headers["location"], json=terms)
+    assert changed.status_code == 422
+
+
 async def test_lists_are_newest_first_and_paged(api: httpx2.AsyncClient) -> None:
     workflow_id, other = await create(api), await create(api)
     addresses = [await scheduled(api, workflow_id) for _ in range(3)]
