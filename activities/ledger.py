@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import JsonValue
 from temporalio import activity
@@ -43,8 +43,10 @@ from store import endings, executions, journal, parking, starts, steps
 from store.database import Database, Tx
 from store.endings import Ended
 from store.executions import Execution
+from store.parking import Settled
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Ledger:
@@ -65,7 +67,8 @@ class Ledger:
         self._catalog = catalog
         self._client = client
         self._limit = limit
-        self._signals: set[asyncio.Task[None]] = set()
+        #: Kept, for the loop itself would let go of them.
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @activity.defn(name="open_scheduled")
     async def open_scheduled(self, due: Due) -> DueOpened:
@@ -77,10 +80,10 @@ class Ledger:
     @activity.defn(name="open_run")
     async def open_run(self, ref: RunRef) -> Opened:
         """Take a place and answer the plan; or say that there is none, or that the run is over."""
-        opening = await self._database.write(
-            lambda tx: executions.open_execution(tx, ref.run, ref.n, self._limit, self._catalog)
+        opening = await self._write(
+            lambda tx: executions.open_execution(tx, ref.run, ref.n, self._limit, self._catalog),
+            lambda opening: self._admit(opening.handed),
         )
-        self._admit(opening.handed)
         if opening.pinned is not None:
             self._scopes.pin(ref.run, opening.pinned)
         return Opened(state=opening.state, plan=opening.plan, facts=opening.facts)
@@ -88,16 +91,15 @@ class Ledger:
     @activity.defn(name="park_run")
     async def park_run(self, call: PlaceCall) -> Place:
         """Give the place of a run that only waits back, and hand it on."""
-        settled = await self._database.write(lambda tx: parking.give_back(tx, call, self._limit))
-        self._admit(settled.handed)
-        return settled.place
+        return await self._settle(lambda tx: parking.give_back(tx, call, self._limit))
 
     @activity.defn(name="place_run")
     async def place_run(self, call: PlaceCall) -> Place:
         """Ask for a place for a run that goes on, or take note of the one that it was given."""
-        settled = await self._database.write(lambda tx: parking.ask(tx, call, self._limit))
-        self._admit(settled.handed)
-        return settled.place
+        return await self._settle(lambda tx: parking.ask(tx, call, self._limit))
+
+    async def _settle(self, work: Callable[[Tx], Settled]) -> Place:
+        return (await self._write(work, lambda settled: self._admit(settled.handed))).place
 
     @activity.defn(name="record")
     async def record(self, entries: Entries) -> None:
@@ -164,12 +166,11 @@ class Ledger:
             await self.record(end)
         try:
             output = await self._output(end.run) if status is RunStatus.COMPLETED else None
-            ended = await self._close(end, status, failure, output)
+            await self._close(end, status, failure, output)
         except (StepError, ExpressionError) as error:
             status = RunStatus.FAILED
             failure = Failure(code="output_failed", message=str(error), retryable=False)
-            ended = await self._close(end, status, failure, None)
-        self._tell(ended)
+            await self._close(end, status, failure, None)
         return RunClosed(status=status)
 
     async def _close(
@@ -178,8 +179,8 @@ class Ledger:
         status: RunStatus,
         failure: Failure | None,
         output: Callable[[Tx], JsonValue] | None,
-    ) -> Ended:
-        return await self._database.write(
+    ) -> None:
+        await self._write(
             lambda tx: endings.end_execution(
                 tx,
                 end.run,
@@ -188,7 +189,8 @@ class Ledger:
                 self._limit,
                 output=output(tx) if output else None,
                 error=failure,
-            )
+            ),
+            self._tell,
         )
 
     async def _output(self, run_id: str) -> Callable[[Tx], JsonValue]:
@@ -220,6 +222,23 @@ class Ledger:
 
         return render(template, await self._database.read(scope))
 
+    async def _write(self, work: Callable[[Tx], T], tell: Callable[[T], None]) -> T:
+        """Write, and tell Temporal what follows, also when nobody waits for the answer any more.
+
+        A local activity is cancelled when its run leaves the worker's cache; what it has written
+        stays, and when it is asked for again it finds nothing left to tell.
+        """
+
+        async def both() -> T:
+            written = await self._database.write(work)
+            tell(written)
+            return written
+
+        task = asyncio.create_task(both())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
     def _tell(self, ended: Ended) -> None:
         """Tell Temporal what an end brings with it.
 
@@ -241,8 +260,8 @@ class Ledger:
         self, temporal_id: str, tell: Callable[[WorkflowHandle[Any, Any]], Awaitable[None]]
     ) -> None:
         task = asyncio.create_task(self._reach(temporal_id, tell))
-        self._signals.add(task)
-        task.add_done_callback(self._signals.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _reach(
         self, temporal_id: str, tell: Callable[[WorkflowHandle[Any, Any]], Awaitable[None]]

@@ -131,7 +131,7 @@ async def ended(site: Site, database: Database, load: Load) -> list[RunHead]:
     return rows
 
 
-async def log(database: Database, row: RunRow) -> list[EventRow]:
+async def log(database: Database, row: RunHead) -> list[EventRow]:
     return await database.read(lambda tx: events.after(tx, {row.id: 0}, 10_000))
 
 

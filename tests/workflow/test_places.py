@@ -5,7 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.book import ADMIT
+from activities.definitions import Definitions
+from activities.ledger import Ledger
+from activities.registry import catalog
+from activities.scopes import Scopes
+from engine.book import ADMIT, RunEnd
 from engine.lifecycle import RunStatus
 from store import executions
 from tests.executions import execution
@@ -95,3 +99,30 @@ async def test_a_signal_too_many_gives_no_place(narrow: House, receiver: Receive
     for run_id in holding:
         await narrow.cancel(run_id)
     assert (await narrow.until(waiting)).status is RunStatus.COMPLETED
+
+
+async def test_who_gets_a_place_is_told_although_nobody_waits_for_the_answer(
+    narrow: House, receiver: Receiver
+) -> None:
+    """A local activity is cancelled when its run leaves the cache, and has written by then."""
+    holding = [await narrow.start(flow(get(receiver, "a", "/slow/60/a"))) for _ in range(2)]
+    await until(lambda: receiver.count("/slow") == 2, "they do not run")
+    waiting = await narrow.start(flow(get(receiver, "b")))
+    ledger = Ledger(
+        narrow.database,
+        Definitions(narrow.database, catalog()),
+        Scopes(narrow.database),
+        catalog(),
+        narrow.client,
+        limit=2,
+    )
+    end = RunEnd(run=holding[0], n=1, entries=[], status=RunStatus.CANCELLED)
+    closing = asyncio.create_task(ledger.close_run(end))
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert (await narrow.until(waiting)).status is RunStatus.COMPLETED
+    await narrow.client.get_workflow_handle(workflow_id(holding[0], 1)).terminate()
+    await narrow.cancel(holding[1])
+    await narrow.until(holding[1])
