@@ -73,10 +73,15 @@ class Timetable:
             Unavailable: Temporal does not answer.
             Invalid: Temporal does not take these times.
         """
+        made = False
         while True:
             row = await self._database.read(lambda tx: schedules.by_id(tx, schedule_id))
             if row is None:
+                if made:
+                    # Others have deleted it, here and there, before we made it again.
+                    await self.forget(schedule_id)
                 return
+            made = row.deleted_at is None
             if row.deleted_at is not None:
                 await self.forget(row.id)
             else:

@@ -282,6 +282,23 @@ async def test_the_newest_change_wins_however_many_are_told_at_once(
     assert row.in_step
 
 
+async def test_a_deletion_wins_over_a_slow_teller(
+    app: FastAPI, api: httpx2.AsyncClient, client: Client
+) -> None:
+    address = await scheduled(api)
+    digits = address.rpartition("sched_")[2]
+    timetable = app.state.services.schedules._timetable
+    put: Callable[[schedules.ScheduleRow], Awaitable[None]] = timetable._put
+
+    async def slow(row: schedules.ScheduleRow) -> None:
+        await api.delete(address)
+        await put(row)
+
+    timetable._put = slow
+    await timetable.tell(digits)
+    assert not await is_there(client, f"sched/{digits}")
+
+
 @pytest.fixture
 def unheard(monkeypatch: pytest.MonkeyPatch) -> str:
     """A time zone that this process knows, and the server does not."""

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import update
 from temporalio.client import Client
 
+from app.services import schedules as service
 from app.settings import Settings
 from engine.lifecycle import DefinitionStatus
-from store import schedules
+from store import clock, schedules
 from store.database import Tx
 from store.tables import workflows
 from tests.contract.conftest import Door, working
@@ -122,6 +123,16 @@ async def test_one_trigger_in_a_second(
     runs = await runs_of(api, workflow_id, len(taken))
     assert {run["scheduled_at"] for run in runs} == times
     assert (await in_temporal(client, address)).info.num_actions == len(taken)
+
+
+@pytest.mark.parametrize(
+    ("now", "named"), [(59.9, 59), (60.0, 61), (60.4, 61), (61.0, 61), (119.999999, 119)]
+)
+async def test_no_trigger_is_named_by_a_second_in_which_a_cron_may_fire(
+    monkeypatch: pytest.MonkeyPatch, now: float, named: int
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: round(now * 1_000_000))
+    assert await service._a_second() == named * 1_000_000
 
 
 async def test_a_queued_run_is_an_open_one(
