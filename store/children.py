@@ -14,6 +14,7 @@ from store import events, executions, places, runs, workflows
 from store.database import Tx
 from store.ids import derived_id
 from store.runs import NewRun, Parent, RunRow
+from store.workflows import WorkflowRow
 
 #: Runs that may have started one another; more of them are a mistake that feeds itself.
 LONGEST_CHAIN = 16
@@ -66,7 +67,8 @@ def start(
         StepError: `workflow_not_found`, `workflow_not_runnable`, `run_chain_too_deep`, `run_over`;
             none can be retried.
     """
-    # The organisation first, as `store.places` says; then the parent, which must not end meanwhile.
+    named = _held(tx, call, workflow) if find(tx, call) is None else None
+    # The organisation, as `store.places` says; then the parent, which must not end meanwhile.
     places.lock_of(tx, call.run)
     try:
         events.append(tx, call.run, [], execution=call.n)
@@ -74,17 +76,24 @@ def start(
         raise StepError("run_over", "The run is over.", retryable=False) from error
     child = find(tx, call)
     if child is None:
-        return _accept(tx, call, workflow, input, awaited, fits)
+        return _accept(tx, call, named, input, awaited, fits)
     again = call.attempt > 1 or call.n > 1
     if again and awaited and child.status in (RunStatus.FAILED, RunStatus.CANCELLED):
         return executions.resume(tx, child.org_id, child.id, None, catalog)
     return child
 
 
+def _held(tx: Tx, call: StepCall, named: str) -> WorkflowRow | None:
+    """The workflow, held as `store.workflows` says; before anything else is locked."""
+    parent = runs.by_id(tx, call.run)
+    found = None if parent is None else workflows.find(tx, parent.org_id, named)
+    return None if found is None else workflows.held(tx, found.org_id, found.id)
+
+
 def _accept(
     tx: Tx,
     call: StepCall,
-    named: str,
+    workflow: WorkflowRow | None,
     input: dict[str, JsonValue],
     awaited: bool,
     fits: int | None,
@@ -99,8 +108,6 @@ def _accept(
             f"{LONGEST_CHAIN} is the most.",
             retryable=False,
         )
-    found = workflows.find(tx, parent.org_id, named)
-    workflow = None if found is None else workflows.held(tx, parent.org_id, found.id)
     if workflow is None:
         raise StepError(
             "workflow_not_found", f"Step '{call.step}' names no workflow.", retryable=False

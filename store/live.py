@@ -1,9 +1,8 @@
 """What happens to all live runs of a workflow at once, when it is paused or deleted.
 
-All of them are locked before anything else, those that a place may be given to last and in the
-order in which places are given. The organisation's row is not locked: whoever has it may wait for
-a run that is held here. So a place that is freed here is handed on by whoever does that next, at
-the latest by the sweeper. Whoever comes here has locked the workflow, so no run is added.
+The organisation is locked first, as `store.places` says, then the runs, one after the other in the
+order in which places are given. Places that are freed here are handed on by whoever does that next,
+at the latest by the sweeper. Whoever comes here has locked the workflow, so no run is added.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from sqlalchemy import bindparam, or_, select, update
 
 from engine.errors import Conflict
 from engine.lifecycle import RunStatus
-from store import executions
+from store import executions, places
 from store.database import Tx
 from store.runs import RunRow
 from store.tables import runs
@@ -37,6 +36,7 @@ _FREE = update(runs).where(*_MINE, _QUEUED, runs.c.admitted.is_(True)).values(ad
 
 def cancel_all(tx: Tx, org_id: str, workflow_id: str) -> list[RunRow]:
     """Cancel every run of the workflow that is not over; the runs, as Temporal has to learn it."""
+    places.lock(tx, org_id)
     mine = {"workflow": workflow_id, "org": org_id}
     paused = tx.execute(_LOCK_PAUSED, mine).scalars().all()
     return _each(tx, org_id, [*paused, *_under_way(tx, mine)], executions.cancel)
@@ -44,6 +44,7 @@ def cancel_all(tx: Tx, org_id: str, workflow_id: str) -> list[RunRow]:
 
 def pause_all(tx: Tx, org_id: str, workflow_id: str) -> list[RunRow]:
     """Pause every run of the workflow that is under way and is not being cancelled."""
+    places.lock(tx, org_id)
     mine = {"workflow": workflow_id, "org": org_id}
     return _each(tx, org_id, _under_way(tx, mine), executions.pause)
 

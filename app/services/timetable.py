@@ -320,7 +320,8 @@ async def _reach(call: Awaitable[T]) -> T:
     try:
         return await asyncio.wait_for(call, PATIENCE)
     except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
+        # The second one is that of a schedule which was deleted a moment ago.
+        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION):
             raise NotThere("Temporal does not have the schedule yet.") from error
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
             raise Invalid("Temporal does not take the times of the schedule.") from error

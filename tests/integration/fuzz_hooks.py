@@ -25,7 +25,7 @@ _VALID: list[dict[str, Any]] = [
         "name": "A patient one",
         "steps": [
             {"id": "rest", "type": "wait", "config": {"duration": 3600}},
-            {"id": "tell", "type": "transform", "config": {}, "depends_on": ["rest"]},
+            {"id": "tell", "type": "transform", "config": {"output": 1}, "depends_on": ["rest"]},
         ],
     },
     {

@@ -256,7 +256,7 @@ async def test_steps_verbs_and_ends_in_any_order(database: Database, url: str) -
         )
     await second.close()
     assert set(attempts) == {1}
-    assert max(most) == LIMIT
+    assert 0 < max(most) <= LIMIT
 
     def check(tx: Tx) -> None:
         for run in rows(tx):

@@ -208,7 +208,7 @@ async def test_runs_that_start_themselves_end(house: House) -> None:
     assert "16 is the most" in str((run.error or {})["message"])
 
     def depths(tx: Tx) -> list[int]:
-        page, _ = runs.page(tx, house.org, limit=200, offset=0)
+        page, _ = runs.page(tx, house.org, Wanted(), limit=200, offset=0)
         return sorted(row.depth for row in page if row.workflow_name == name)
 
     assert await house.database.read(depths) == list(range(16))
@@ -241,7 +241,7 @@ async def test_one_place_is_enough_for_parents_and_children(
     assert (receiver.count("/slow"), receiver.count("/middle"), receiver.count("/top")) == (9, 3, 3)
 
     def held(tx: Tx) -> list[RunRow]:
-        page, _ = runs.page(tx, single.org, limit=200, offset=0)
+        page, _ = runs.page(tx, single.org, Wanted(), limit=200, offset=0)
         return [row for row in page if row.admitted or row.parked or row.status not in TERMINAL]
 
     assert await single.database.read(held) == []

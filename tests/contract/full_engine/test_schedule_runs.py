@@ -268,7 +268,7 @@ async def test_a_start_takes_the_place_of_the_open_run(
     """Also where there is one place only."""
     workflow_id = await create(api, SLOW)
     address = await scheduled(api, workflow_id, overlap=overlap)
-    async with working(settings, temporal, places=1):
+    async with working(settings, temporal, {"WORKFLOW_MAX_CONCURRENT_RUNS": "1"}):
         await api.post(f"{address}/trigger")
         (first,) = await runs_of(api, workflow_id, 1, "running")
         await asyncio.sleep(1)

@@ -62,10 +62,11 @@ async def test_create_answers_the_published_way(api: httpx2.AsyncClient, client:
 async def test_an_input_that_no_run_would_take_is_refused(api: httpx2.AsyncClient) -> None:
     definition = {
         "name": "Strict",
-        "steps": [{"id": "a", "type": "transform", "config": {}}],
+        "steps": [{"id": "a", "type": "transform", "config": {"output": 1}}],
         "input_schema": {"type": "object", "required": ["report"]},
     }
     made = await api.post("/api/workflows", json={"definition": definition})
+    assert made.status_code == 201, made.text
     url = f"/api/workflows/{made.json()['id']}/schedules"
     terms = {"cron_expression": "0 9 * * 1-5", "input_data": {}}
     answer = await api.post(url, json=terms)
