@@ -192,7 +192,9 @@ async def test_what_somebody_deleted_in_temporal_is_made_again(
 async def test_a_preview_does_not_wait_for_that(api: httpx2.AsyncClient, client: Client) -> None:
     address = await scheduled(api)
     await handle_of(client, address).delete()
-    assert len((await api.get(f"{address}/preview")).json()["times"]) == 10
+    answer = await api.get(f"{address}/preview")
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["times"]) == 10
 
 
 async def test_it_goes_round_all_schedules(
