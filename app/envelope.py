@@ -259,9 +259,11 @@ def render_of(surfaces: Sequence[Surface], path: str) -> Render:
 
 
 def _methods(app: FastAPI, request: Request) -> list[str]:
-    """Every method that some route has at this path."""
-    found: set[str] = set()
-    for route in app.router.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= set(route.methods or ())
-    return sorted(found)
+    """Every method that some route has at this path; what takes any word there has no say in it."""
+    matching = [
+        route
+        for route in app.router.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    literal = [route for route in matching if "{" not in route.path]
+    return sorted({method for route in literal or matching for method in route.methods or ()})

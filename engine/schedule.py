@@ -135,13 +135,12 @@ def _values(field: _Field, written: str) -> tuple[int, ...]:
 
 def _span(field: _Field, written: str, *, open_ended: bool) -> tuple[int, int]:
     """First and last value; a single one with a step goes on to the end of the field."""
-    end = 6 if field.last == 7 else field.last
     if written == "*":
-        return field.first, end
+        return field.first, field.last
     low, dash, high = written.partition("-")
     first = _value(field, low)
     if not dash:
-        return first, max(first, end) if open_ended else first
+        return first, field.last if open_ended else first
     last = _value(field, high)
     if last < first:
         raise ValueError(f"The {field.name} has a range that ends before it begins.")

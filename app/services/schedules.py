@@ -263,7 +263,8 @@ class Schedules:
             message = f"The range has more than {MOST_STARTS} times of the schedule."
             raise Invalid(message, problems=[Problem(message, path="body.start_at")])
         if times:
-            await self._timetable.backfill(row, times[0], times[-1], overlap)
+            first, last = times[0], times[-1]
+            await self._asking(row, lambda: self._timetable.backfill(row, first, last, overlap))
         return len(times)
 
     async def preview(

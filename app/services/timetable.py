@@ -7,7 +7,7 @@ here may fail and may be repeated. Source: DESIGN §3, "Schedules"; decision 001
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -49,6 +49,8 @@ T = TypeVar("T")
 _RPC_TIMEOUT = timedelta(seconds=PATIENCE)
 #: The memo that says whose a Schedule is: the value is the task queue.
 MARK = "signalbox"
+#: How often a schedule may have come, or gone, between two calls.
+_ATTEMPTS = 5
 #: What every id of ours begins with.
 _PREFIX = timer_id("")
 #: Times that Temporal answers at most in one call.
@@ -91,7 +93,7 @@ class Timetable:
 
     async def _put(self, row: ScheduleRow) -> None:
         wanted = self._wanted(row)
-        while True:
+        for _ in range(_ATTEMPTS):
             try:
                 # The whole of it: what is added to a spec fires beside what was there.
                 await _reach(
@@ -114,6 +116,7 @@ class Timetable:
                 return
             except ScheduleAlreadyRunningError:
                 continue
+        raise Unavailable("Temporal's schedule comes and goes.")
 
     async def forget(self, schedule_id: str) -> None:
         """Delete Temporal's schedule; one that is not there is as good.
@@ -182,7 +185,9 @@ class Timetable:
         answer = await _reach(
             self._client.workflow_service.list_schedule_matching_times(
                 request, timeout=_RPC_TIMEOUT
-            )
+            ),
+            # Of one that was deleted before it had begun to work.
+            missing=(RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION),
         )
         return [_micros(time.ToDatetime(UTC)) for time in answer.start_time]
 
@@ -315,13 +320,14 @@ class NotThere(Unavailable):
     """Temporal does not have the schedule."""
 
 
-async def _reach(call: Awaitable[T]) -> T:
+async def _reach(
+    call: Awaitable[T], missing: Collection[RPCStatusCode] = (RPCStatusCode.NOT_FOUND,)
+) -> T:
     """Wait for Temporal, with a bound of our own: a first connection knows none."""
     try:
         return await asyncio.wait_for(call, PATIENCE)
     except RPCError as error:
-        # The second one is that of a schedule which was deleted a moment ago.
-        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION):
+        if error.status in missing:
             raise NotThere("Temporal does not have the schedule yet.") from error
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
             raise Invalid("Temporal does not take the times of the schedule.") from error

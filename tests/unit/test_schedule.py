@@ -48,6 +48,8 @@ def test_values_ranges_steps_and_lists(field: str, values: list[int]) -> None:
         ("0-7", [0, 1, 2, 3, 4, 5, 6]),
         ("*/2", [0, 2, 4, 6]),
         ("2/2", [2, 4, 6]),
+        ("1/2", [0, 1, 3, 5]),
+        ("1-7", [0, 1, 2, 3, 4, 5, 6]),
         ("thursday", [4]),
     ],
 )

@@ -1,10 +1,11 @@
 """When schedules fire: the preview, against reference lists and the server's own times."""
 
+import re
 from datetime import UTC, datetime
 
 import httpx2
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from temporalio.client import Client, ScheduleSpec
 
@@ -192,13 +193,27 @@ ZONES = st.sampled_from(
     ["UTC", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kolkata"]
 )
 
+#: Every day of the week; Server 1.32 takes it for Monday to Saturday. Ours is what was written.
+MONDAY_TO_SUNDAY = re.compile(r"[ ,]1-7(/1)?(,|$)")
+
+
+async def test_monday_to_sunday_is_every_day(api: httpx2.AsyncClient) -> None:
+    address = await scheduled(api, cron_expression="0 12 * * 1-7", timezone="UTC")
+    answer = await api.get(
+        f"{address}/preview", params={"start": "2027-01-01T00:00:00Z", "count": 7}
+    )
+    assert [time["at"][8:10] for time in answer.json()["times"]] == [
+        f"{day:02}" for day in range(1, 8)
+    ]
+
 
 @given(cron=CRONS, zone=ZONES, month=st.integers(1, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 async def test_our_calendar_is_what_the_server_makes_of_the_text(
     client: Client, cron: str, zone: str, month: int
 ) -> None:
     parse_cron(cron)
+    assume(not MONDAY_TO_SUNDAY.search(cron))
     start, end = datetime(2027, month, 1, tzinfo=UTC), datetime(2030, month, 1, tzinfo=UTC)
     await keep(client, "text", ScheduleSpec(cron_expressions=[cron], time_zone_name=zone))
     await keep(client, "ours", spec(cron, zone))
