@@ -39,7 +39,7 @@ TABLE = [
 ]
 
 
-def tests_of_the_seed() -> set[str]:
+def quoting() -> set[str]:
     """The names of all tests in the files that quote the page."""
     return {
         node.name
@@ -59,4 +59,4 @@ def test_a_published_route_is_there_and_quoted(
     app: FastAPI, number: str, method: str, path: str, test: str
 ) -> None:
     assert (method, path) in routes(app), number
-    assert test in tests_of_the_seed(), number
+    assert test in quoting(), number
