@@ -95,7 +95,8 @@ def _cycles(scope: Scope) -> Iterator[Problem]:
 def _waits(scope: Scope) -> Graph:
     """Who is waited for by whom."""
     steps = [step for step in scope.steps if scope.by_id.get(step.id) is step]
-    graph: Graph = {(step.id, needed): {} for step in steps for needed in (False, True)}
+    graph: Graph = {(step.id, itself): {} for step in steps for itself in (False, True)}
+    needed = {other for step in steps for other in step.rescuers}
     for step in steps:
         for target in step.branch_targets:
             if target in scope.by_id and target != step.id:
@@ -107,6 +108,9 @@ def _waits(scope: Scope) -> Graph:
         rescuers = [other for other in step.rescuers if other in scope.by_id and other != step.id]
         for rescuer in rescuers:
             graph[step.id, False][rescuer, False] = None
+            if step.id in needed:
+                # A catch or fallback step that fails needs its own; until then those wait for it.
+                graph[step.id, True][rescuer, True] = None
         if len(rescuers) == 2:
             graph[rescuers[0], True][rescuers[1], True] = None
     return graph

@@ -94,8 +94,10 @@ def test_a_text_that_was_cut_keeps_no_beginning(
     value: str, before: str, data: st.DataObject
 ) -> None:
     length = data.draw(st.integers(1, len(value) - 1))
-    found = Redactor({"V": value}).cut(before + value[:length])
-    assert not any(found.lower().endswith(value[:n].lower()) for n in range(1, len(value)))
+    redactor, text = Redactor({"V": value}), before + value[:length]
+    assume(redactor.text(text) == text)
+    # Nothing is left of the value; what looks like its beginning before it may go as well.
+    assert before.startswith(redactor.cut(text))
 
 
 def test_a_value_that_is_cut_in_the_middle_of_a_character() -> None:

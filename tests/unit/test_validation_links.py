@@ -98,6 +98,15 @@ def test_cycles(steps: list[Any], cycles: list[str]) -> None:
     assert messages(*steps) == [f"Cycle detected: {cycle}" for cycle in cycles]
 
 
+def test_a_catch_step_that_waits_for_the_fallback_of_what_waits_for_it() -> None:
+    assert messages(
+        http("a", catch_step="k", on_error="fallback", fallback_step="f"),
+        http("f", on_error="fallback", fallback_step="g"),
+        http("g"),
+        http("k", "g"),
+    ) == ["Cycle detected: f → g → k → f"]
+
+
 def test_a_catch_step_that_a_chain_shares_is_no_cycle() -> None:
     assert (
         messages(
