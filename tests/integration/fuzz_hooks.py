@@ -24,7 +24,7 @@ _VALID: list[dict[str, Any]] = [
     {
         "name": "A patient one",
         "steps": [
-            {"id": "rest", "type": "wait", "config": {"duration": 3600}},
+            {"id": "rest", "type": "wait", "config": {"duration": 20}},
             {"id": "tell", "type": "transform", "config": {"output": 1}, "depends_on": ["rest"]},
         ],
     },
