@@ -75,6 +75,7 @@ class RunHead:
     depth: int
     schedule_id: str | None
     scheduled_at: int | None
+    event_id: str | None
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ class NewRun:
         schedule_id: the schedule that started it, with the time that it was due and the workflow
             id that its first execution has in Temporal already.
         parent: what started it, where that is a step of another run.
+        event_id: the published event that started it.
+        depth: how many runs started one another before it, through events; `parent` has its own.
     """
 
     org_id: str
@@ -143,6 +146,8 @@ class NewRun:
     scheduled_at: int | None = None
     temporal_id: str | None = None
     parent: Parent | None = None
+    event_id: str | None = None
+    depth: int = 0
 
 
 def accept(tx: Tx, new: NewRun) -> RunRow:
@@ -180,7 +185,8 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
             "parent_step_id": parent.step_id if parent else None,
             "parent_iteration": parent.iteration if parent else None,
             "awaited": parent is not None and parent.awaited,
-            "depth": parent.depth if parent else 0,
+            "depth": parent.depth if parent else new.depth,
+            "event_id": new.event_id,
         },
     ).one_or_none()
     if row is not None:

@@ -132,6 +132,8 @@ runs = Table(
     #: The schedule that started it, and the time that it was due.
     Column("schedule_id", String(32)),
     Column("scheduled_at", BigInteger),
+    #: The published event that started it.
+    Column("event_id", String(32)),
     Index(None, "org_id", "created_at"),
     Index(None, "workflow_id", "created_at"),
     Index(
@@ -146,6 +148,12 @@ runs = Table(
         "created_at",
         sqlite_where=text("schedule_id IS NOT NULL"),
         postgresql_where=text("schedule_id IS NOT NULL"),
+    ),
+    Index(
+        None,
+        "event_id",
+        sqlite_where=text("event_id IS NOT NULL"),
+        postgresql_where=text("event_id IS NOT NULL"),
     ),
     Index(
         "ix_runs_with_intent",
