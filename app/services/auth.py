@@ -23,6 +23,14 @@ _LONGEST = 512
 _USED = 60_000_000
 
 
+class NoCredentials(Unauthorized):
+    """An API key is needed."""
+
+
+class RoleTooLow(Forbidden):
+    """The key's role does not allow it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The key that a request came with."""
@@ -36,10 +44,10 @@ class Caller:
         """Refuse the caller when its key has a lower role.
 
         Raises:
-            Forbidden: it has.
+            RoleTooLow: it has.
         """
         if not self.role.allows(role):
-            raise Forbidden(f"The key is {self.role}; this needs {role} or higher.")
+            raise RoleTooLow(f"The key is {self.role}; this needs {role} or higher.")
 
 
 class Auth:
@@ -54,8 +62,11 @@ class Auth:
         """The caller that the values of the `Authorization` header name.
 
         Raises:
-            Unauthorized: there is not exactly one, or its key is unknown, expired or revoked.
+            NoCredentials: there is none.
+            Unauthorized: there is more than one, or its key is unknown, expired or revoked.
         """
+        if not authorization:
+            raise NoCredentials()
         if len(authorization) != 1:
             raise Unauthorized()
         scheme, _, token = authorization[0].partition(" ")

@@ -71,7 +71,7 @@ async def test_a_revoked_key_is_forgotten(door: Door, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/workflows/", "/api/workflows/a/b/c", "/api/workflows/runs/x/nope", "/", "/docs", "/v1"],
+    ["/api/workflows/", "/api/workflows/a/b/c", "/api/workflows/runs/x/nope", "/", "/docs", "/v2"],
 )
 async def test_an_unknown_path_has_the_envelope(api: httpx2.AsyncClient, path: str) -> None:
     answer = await api.get(path)
