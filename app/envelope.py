@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
-from uuid import uuid4
 
 import pydantic_core
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -23,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope
 
+from app.services import correlation
 from app.services.auth import Caller
 from app.services.door import Refused, parse
 from app.services.state import State
@@ -131,6 +131,7 @@ Viewer = Annotated[Caller, Depends(Needs(Role.VIEWER))]
 Runner = Annotated[Caller, Depends(Needs(Role.RUNNER))]
 Operator = Annotated[Caller, Depends(Needs(Role.OPERATOR))]
 Editor = Annotated[Caller, Depends(Needs(Role.EDITOR))]
+Admin = Annotated[Caller, Depends(Needs(Role.ADMIN))]
 
 
 def services(request: Request) -> State:
@@ -165,8 +166,9 @@ def envelope(render: Render) -> type[APIRoute]:
                 try:
                     auth = services(request).auth
                     caller = await auth.caller(request.headers.getlist("authorization"))
+                    # Before its role is judged: the audit log has refusals too.
+                    request.state.caller, request.state.route = caller, self.path
                     caller.needs(role)
-                    request.state.caller = caller
                     if takes_body:
                         request = await _read(request)
                     return await answer(request)
@@ -265,9 +267,9 @@ def _problem(found: Mapping[str, Any]) -> Problem:
 
 
 def _logged(error: Exception) -> str:
-    correlation = uuid4().hex
-    log.error("unexpected error %s", correlation, exc_info=error)
-    return f"Something went wrong here. The log says more under {correlation}."
+    number = correlation.current()
+    log.error("unexpected error %s", number, exc_info=error)
+    return f"Something went wrong here. The log says more under {number}."
 
 
 def install(app: FastAPI, surfaces: Sequence[Surface]) -> None:

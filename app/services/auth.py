@@ -1,6 +1,7 @@
 """Who is calling: API keys, looked up in the store and remembered for a moment.
 
-A revoked key works for `REMEMBERED` seconds at most; reliability §3.2.
+A revoked key works for `REMEMBERED` seconds at most, and not at all in the process that revoked it;
+reliability §3.2.
 """
 
 import time
@@ -14,7 +15,7 @@ from store.database import Database, Tx
 from store.keys import KeyRow
 
 #: Seconds that a key which was found is trusted without another look.
-REMEMBERED = 5.0
+REMEMBERED = 1.0
 #: Keys that are remembered at once; more than that are looked up again.
 _ROOM = 4_096
 _LONGEST = 512
@@ -37,6 +38,7 @@ class Caller:
     org_id: str
     key_id: str
     role: Role
+    key_name: str
 
     def needs(self, role: Role) -> None:
         """Refuse the caller when its key has a lower role.
@@ -81,11 +83,17 @@ class Auth:
         if row is None:
             raise Unauthorized()
         await self._note_use(row)
-        caller = Caller(row.org_id, row.id, row.role)
+        caller = Caller(row.org_id, row.id, row.role, row.name)
         if len(self._known) >= _ROOM:
             self._known.clear()
         self._known[mark] = (now + REMEMBERED, caller)
         return caller
+
+    def forget(self, key_id: str) -> None:
+        """Look the key up again when it comes next: it has been revoked."""
+        self._known = {
+            mark: known for mark, known in self._known.items() if known[1].key_id != key_id
+        }
 
     async def _note_use(self, row: KeyRow) -> None:
         if row.last_used_at is None or row.last_used_at < clock.now() - _USED:
