@@ -7,7 +7,7 @@ from store.clock import now
 from store.ids import derived_id
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 
 def upgrade() -> None:
