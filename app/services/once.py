@@ -13,6 +13,8 @@ from store.database import Tx
 LONGEST = 255
 #: Goes into every fingerprint, so that a new way to make them never matches an old one.
 _VERSION = "1"
+#: What is said of a key that comes again with another body.
+REUSED = "The Idempotency-Key came before with another body."
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,7 @@ def recall(tx: Tx, org_id: str, once: Once) -> Earlier | None:
     if earlier is None:
         return None
     if earlier.fingerprint != once.fingerprint:
-        raise Invalid(
-            "The Idempotency-Key came before with another body.", code="idempotency_key_reused"
-        )
+        raise Invalid(REUSED, code="idempotency_key_reused")
     if earlier.run_id is None or earlier.status_code is None or earlier.body is None:
         raise Conflict("The first request of this key is under way.")
     return Earlier(earlier.run_id, earlier.status_code, earlier.body)
