@@ -230,7 +230,11 @@ async def test_a_chunked_body_without_end_is_a_413(live: httpx2.AsyncClient) -> 
 
 
 async def test_a_slow_body_is_a_408(app: FastAPI) -> None:
-    slow = limits.Door(app, answer=lambda _, __: Response("refused by its headers"), deadline=0.3)
+    slow = limits.Door(
+        app,
+        answer=lambda _, __: Response("refused by its headers"),
+        bounds=limits.Bounds(deadline=0.3),
+    )
     async with serving(slow) as url:
         host, port = url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
