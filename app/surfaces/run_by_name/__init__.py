@@ -1,4 +1,4 @@
-"""`/v1`: external systems start a workflow by its name, and follow the run."""
+"""/v1: external systems start workflows by name and follow them. Source: contracts §1."""
 
 from app.envelope import Surface
 from app.surfaces.run_by_name.errors import render
