@@ -25,6 +25,7 @@ from app.services.health import Health
 from app.services.keys import Keys
 from app.services.language import components
 from app.services.named_runs import ByName
+from app.services.one_offs import OneOffs
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -154,6 +155,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             by_name=ByName(database, dispatch, versions),
             run_pages=RunPages(database, versions),
             schedules=schedules,
+            one_offs=OneOffs(database, timetable),
             secrets=Secrets(database, settings.keyring),
             tail=tail,
             health=Health(database, dispatch),

@@ -9,6 +9,7 @@ from app.services.dispatch import Dispatch
 from app.services.health import Health
 from app.services.keys import Keys
 from app.services.named_runs import ByName
+from app.services.one_offs import OneOffs
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -35,6 +36,7 @@ class State:
     by_name: ByName
     run_pages: RunPages
     schedules: Schedules
+    one_offs: OneOffs
     secrets: Secrets
     tail: Tail
     health: Health
