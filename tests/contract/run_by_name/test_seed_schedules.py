@@ -18,8 +18,8 @@ from store import clock, one_offs, organisations
 from store.database import Tx
 from store.one_offs import OneOff
 from store.tables import schedules
-from tests.contract.conftest import Door, running
-from tests.contract.run_by_name.definitions import INPUT, SWEEP, create, quiet
+from tests.contract.conftest import Door
+from tests.contract.run_by_name.definitions import INPUT, SWEEP, create, open_api, quiet
 
 TOMORROW = int(time.time()) + 86_400
 URL = f"/v1/workflows/{SWEEP}/schedule"
@@ -191,13 +191,10 @@ async def test_what_temporal_has_missed_is_started_once(
 async def test_it_is_kept_while_temporal_is_away(
     settings: Settings, temporal: str, unused_tcp_port: int, client: Client
 ) -> None:
-    async with (
-        running(settings, f"127.0.0.1:{unused_tcp_port}") as app,
-        Door(app, app.state.services.database).client() as api,
-    ):
+    async with open_api(settings, f"127.0.0.1:{unused_tcp_port}") as (_, api):
         await create(api, quiet())
         schedule_id = await plan(api)
-    async with running(settings, temporal) as app:
+    async with open_api(settings, temporal) as (app, _):
         services = app.state.services
         await Upkeep(services.database, services.schedules._timetable).sweep()
         assert await in_temporal(client, schedule_id)
