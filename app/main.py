@@ -20,12 +20,17 @@ from app.services.agents import Agents
 from app.services.audit import Audit, Audited
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
-from app.services.door import Door, Refused
+from app.services.door import IMPORT_DEADLINE, Bounds, Door, Refused
+from app.services.entities import Entities
+from app.services.entity_types import EntityTypes
 from app.services.health import Health
+from app.services.imports import Imports
 from app.services.keys import Keys
 from app.services.language import components
 from app.services.named_runs import ByName
 from app.services.one_offs import OneOffs
+from app.services.published_events import Events
+from app.services.retention import Retention
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -111,7 +116,8 @@ def create_app(settings: Settings) -> FastAPI:
     def refuse(path: str, refused: Refused) -> Response:
         return respond(render_of(SURFACES, path), refused)
 
-    app.add_middleware(Door, answer=refuse)
+    imports = Bounds(settings.import_bytes, IMPORT_DEADLINE)
+    app.add_middleware(Door, answer=refuse, others={"/api/v1/entities/import": imports})
     return app
 
 
@@ -138,7 +144,8 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         versions = Versions(steps)
         tail = Tail(database)
         audit = Audit(database, settings.audit_days)
-        duties = [audit.purge, Upkeep(database, timetable).sweep]
+        retention = Retention(database, settings.event_days)
+        duties = [audit.purge, retention.sweep, Upkeep(database, timetable).sweep]
         sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs, duties)
         schedules = Schedules(database, timetable)
         workflows = Workflows(database, steps, dispatch, schedules)
@@ -157,6 +164,10 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             schedules=schedules,
             one_offs=OneOffs(database, timetable),
             secrets=Secrets(database, settings.keyring),
+            events=Events(database, dispatch),
+            entity_types=EntityTypes(database),
+            entities=Entities(database, dispatch),
+            imports=Imports(database, dispatch),
             tail=tail,
             health=Health(database, dispatch),
         )

@@ -6,10 +6,14 @@ from app.services.agents import Agents
 from app.services.audit import Audit
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
+from app.services.entities import Entities
+from app.services.entity_types import EntityTypes
 from app.services.health import Health
+from app.services.imports import Imports
 from app.services.keys import Keys
 from app.services.named_runs import ByName
 from app.services.one_offs import OneOffs
+from app.services.published_events import Events
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -38,5 +42,9 @@ class State:
     schedules: Schedules
     one_offs: OneOffs
     secrets: Secrets
+    events: Events
+    entity_types: EntityTypes
+    entities: Entities
+    imports: Imports
     tail: Tail
     health: Health
