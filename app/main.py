@@ -27,6 +27,7 @@ from app.services.health import Health
 from app.services.imports import Imports
 from app.services.keys import Keys
 from app.services.language import components
+from app.services.named_runs import ByName
 from app.services.published_events import Events
 from app.services.retention import Retention
 from app.services.run_pages import RunPages
@@ -157,6 +158,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             workflows=workflows,
             templates=Templates(database, workflows, builtin_templates()),
             runs=Runs(database, dispatch, steps, versions, settings.max_concurrent_runs),
+            by_name=ByName(database, dispatch, versions),
             run_pages=RunPages(database, versions),
             schedules=schedules,
             secrets=Secrets(database, settings.keyring),

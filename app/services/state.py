@@ -11,6 +11,7 @@ from app.services.entity_types import EntityTypes
 from app.services.health import Health
 from app.services.imports import Imports
 from app.services.keys import Keys
+from app.services.named_runs import ByName
 from app.services.published_events import Events
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
@@ -35,6 +36,7 @@ class State:
     workflows: Workflows
     templates: Templates
     runs: Runs
+    by_name: ByName
     run_pages: RunPages
     schedules: Schedules
     secrets: Secrets
