@@ -17,6 +17,7 @@ from activities.clients.models import Models
 from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
+from activities.clients.waits import Waits
 from activities.secrets import Disclosed
 from engine.call import StepCall
 from engine.catalog import Lane, StepKind
@@ -55,6 +56,7 @@ class Clients:
     agents: Agents
     activities: TemporalActivities
     runs: Runs
+    waits: Waits
 
 
 @dataclass(frozen=True)

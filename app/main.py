@@ -32,6 +32,7 @@ from app.services.templates import Templates, builtin_templates
 from app.services.timetable import Timetable
 from app.services.upkeep import Upkeep
 from app.services.versions import Versions
+from app.services.waking import Waking
 from app.services.workflows import Workflows
 from app.settings import Settings
 from app.surfaces import SURFACES
@@ -128,7 +129,8 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         steps = catalog()
         versions = Versions(steps)
         tail = Tail(database)
-        duties = [Upkeep(database, timetable).sweep]
+        waking = Waking(database, dispatch)
+        duties = [waking.sweep, Upkeep(database, timetable).sweep]
         sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs, duties)
         schedules = Schedules(database, timetable)
         workflows = Workflows(database, steps, dispatch, schedules)
@@ -143,6 +145,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             run_pages=RunPages(database, versions),
             schedules=schedules,
             secrets=Secrets(database, settings.keyring),
+            waking=waking,
             tail=tail,
             health=Health(database, dispatch),
         )

@@ -26,6 +26,7 @@ from activities.clients.models import Models
 from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
+from activities.clients.waits import Waits
 from activities.definitions import Definitions
 from activities.ledger import Ledger
 from activities.perform import Performer
@@ -72,6 +73,7 @@ async def build(
             agents=Agents(database),
             activities=foreign,
             runs=Runs(database, client, settings.task_queue, catalog()),
+            waits=Waits(database),
         )
         vault = Vault(database, Keyring.parse(settings.secrets_key.get_secret_value()))
         performer = Performer(database, definitions, scopes, clients, vault, worker_id)

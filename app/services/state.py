@@ -12,6 +12,7 @@ from app.services.schedules import Schedules
 from app.services.secrets import Secrets
 from app.services.stream import Tail
 from app.services.templates import Templates
+from app.services.waking import Waking
 from app.services.workflows import Workflows
 from store.database import Database
 
@@ -30,5 +31,6 @@ class State:
     run_pages: RunPages
     schedules: Schedules
     secrets: Secrets
+    waking: Waking
     tail: Tail
     health: Health

@@ -16,6 +16,7 @@ from activities.clients.models import Access, Models
 from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
+from activities.clients.waits import Waits
 from activities.registry import catalog, step_types
 from engine.call import StepCall
 from engine.outcomes import Outcome
@@ -68,6 +69,7 @@ async def bench(
                 agents=Agents(kept),
                 activities=TemporalActivities(away, OWN_QUEUE, "*-queue"),
                 runs=Runs(kept, away, "bench", catalog()),
+                waits=Waits(kept),
             )
         )
     if database is None:
