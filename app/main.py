@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 
@@ -16,10 +17,12 @@ from activities.registry import catalog, step_types
 from app import probes
 from app.envelope import install, render_of, respond
 from app.services.agents import Agents
+from app.services.audit import Audit, Audited
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.door import Door, Refused
 from app.services.health import Health
+from app.services.keys import Keys
 from app.services.language import components
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
@@ -48,6 +51,10 @@ _OPENAPI = "/openapi.json"
 
 class Api(FastAPI):
     """The app; its OpenAPI document says that every path but the public ones needs a key."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Everything behind the audit log, so that every answer has its number, whoever made it."""
+        return Audited(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -129,14 +136,17 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         steps = catalog()
         versions = Versions(steps)
         tail = Tail(database)
+        audit = Audit(database, settings.audit_days)
         waking = Waking(database, dispatch)
-        duties = [waking.sweep, Upkeep(database, timetable).sweep]
+        duties = [waking.sweep, audit.purge, Upkeep(database, timetable).sweep]
         sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs, duties)
         schedules = Schedules(database, timetable)
         workflows = Workflows(database, steps, dispatch, schedules)
         state = State(
             database=database,
             auth=auth,
+            audit=audit,
+            keys=Keys(database, auth, settings.pepper),
             dispatch=dispatch,
             agents=Agents(database),
             workflows=workflows,
@@ -149,7 +159,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             tail=tail,
             health=Health(database, dispatch),
         )
-        works = (tail.run, sweeper.run, dispatch.note_started)
+        works = (tail.run, sweeper.run, dispatch.note_started, audit.run)
         tasks = [asyncio.create_task(_keep(work)) for work in works]
         try:
             yield state
@@ -158,6 +168,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await sweeper.stop()
+            await audit.stop()
     finally:
         await database.close()
 

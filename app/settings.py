@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     )
     """The Temporal task queue that runs are given to."""
 
+    audit_days: int = Field(default=90, ge=1, validation_alias="SIGNALBOX_AUDIT_DAYS")
+    """How many days a call stays in the audit log."""
+
     @field_validator("api_key")
     @classmethod
     def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:

@@ -52,7 +52,37 @@ api_keys = Table(
     Column("last_used_at", BigInteger),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("revoked_reason", String(500)),
+    #: The key that made it; NULL where the command line or the deployment did.
+    Column("created_by", String(32)),
     Index(None, "org_id"),
+)
+
+#: Every call whose key was known. Never a body, a value of a query, or a header.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("org_id", String(32), ForeignKey("organisations.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    #: As the key was called then; keys are renamed by rotation.
+    Column("key_id", String(32), nullable=False),
+    Column("key_name", String(200), nullable=False),
+    Column("method", String(16), nullable=False),
+    #: With `{names}` of parameters in it.
+    Column("route", String(200), nullable=False),
+    #: As it was sent, still percent-encoded, cut off at this length.
+    Column("path", String(1000), nullable=False),
+    #: A JSON list of the names of query parameters.
+    Column("parameters", Text, nullable=False),
+    #: NULL when the caller went before an answer began.
+    Column("status", Integer),
+    Column("duration_ms", Integer, nullable=False),
+    Column("client_ip", String(64)),
+    Column("correlation_id", String(128), nullable=False),
+    Index(None, "org_id", "at"),
+    Index(None, "org_id", "key_id", "at"),
+    Index(None, "at"),
 )
 
 workflows = Table(

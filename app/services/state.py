@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from app.services.agents import Agents
+from app.services.audit import Audit
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.health import Health
+from app.services.keys import Keys
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -23,6 +25,8 @@ class State:
 
     database: Database
     auth: Auth
+    audit: Audit
+    keys: Keys
     dispatch: Dispatch
     agents: Agents
     workflows: Workflows

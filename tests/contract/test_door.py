@@ -9,11 +9,9 @@ from contextlib import closing
 import httpx2
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.envelope import Needs
 from app.main import public_routes
 from app.services import auth
 from app.services import door as limits
@@ -55,30 +53,8 @@ async def test_every_route_needs_a_key_but_three(app: FastAPI, door: Door) -> No
     assert tried >= 50
 
 
-async def test_every_route_refuses_the_roles_below_its_own(app: FastAPI, door: Door) -> None:
-    ladder = list(Role)
-    clients = {role: door.client(await door.key(role)) for role in ladder}
-    needed = set()
-    for route in app.router.routes:
-        if not isinstance(route, APIRoute) or route in public_routes(app):
-            continue
-        (needs,) = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs)]
-        needed.add(needs.role)
-        path = _PARAMETER.sub("x", route.path)
-        method = next(iter(route.methods or ()))
-        for role in ladder:
-            answer = await clients[role].request(method, path)
-            refused = answer.status_code == 403
-            assert refused is (ladder.index(role) < ladder.index(needs.role)), (path, role)
-            if refused:
-                assert answer.json()["error"] == "forbidden"
-    assert needed == {Role.VIEWER, Role.RUNNER, Role.OPERATOR, Role.EDITOR}
-    for client in clients.values():
-        await client.aclose()
-
-
 async def test_a_revoked_key_is_forgotten(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert auth.REMEMBERED <= 5
+    assert auth.REMEMBERED <= 1
     monkeypatch.setattr(auth, "REMEMBERED", 0.3)
     token = await door.key(Role.VIEWER)
     async with door.client(token) as client:
@@ -95,7 +71,7 @@ async def test_a_revoked_key_is_forgotten(door: Door, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/workflows/", "/api/workflows/a/b/c", "/api/workflows/runs/x/nope", "/", "/docs", "/v1"],
+    ["/api/workflows/", "/api/workflows/a/b/c", "/api/workflows/runs/x/nope", "/", "/docs", "/v2"],
 )
 async def test_an_unknown_path_has_the_envelope(api: httpx2.AsyncClient, path: str) -> None:
     answer = await api.get(path)

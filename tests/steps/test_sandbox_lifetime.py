@@ -6,8 +6,9 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -72,8 +73,18 @@ def marked(mark: str) -> list[str]:
     return found
 
 
-def work_directories() -> set[Path]:
-    return set(Path("/tmp").glob("signalbox-script-*"))
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the scripts of one test work, and nobody else's; any user can walk to it."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="signalbox-test-") as name:
+        Path(name).chmod(0o711)
+        monkeypatch.setenv("TMPDIR", name)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(name)
+
+
+def work_directories(place: Path) -> list[Path]:
+    return list(place.glob("signalbox-script-*"))
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -89,14 +100,15 @@ async def test_a_daemon_does_not_outlive_its_script(mode: Mode, mark: str) -> No
     assert marked(mark) == []
 
 
-async def test_a_time_out_kills_everything_and_keeps_the_output(mode: Mode, mark: str) -> None:
-    before = work_directories()
+async def test_a_time_out_kills_everything_and_keeps_the_output(
+    mode: Mode, mark: str, place: Path
+) -> None:
     with pytest.raises(ScriptTimeout) as caught:
         await Shell(mode).run("python", DAEMON, args=[mark, "stay"], timeout=3)
     assert caught.value.stdout == "started\n"
     assert caught.value.stable_code == "script_timeout"
     assert marked(mark) == []
-    assert work_directories() <= before
+    assert work_directories(place) == []
 
 
 async def test_a_cancellation_kills_everything(mode: Mode, mark: str) -> None:
@@ -108,8 +120,9 @@ async def test_a_cancellation_kills_everything(mode: Mode, mark: str) -> None:
     assert marked(mark) == []
 
 
-async def test_a_cancellation_at_any_moment_leaves_nothing(mode: Mode, mark: str) -> None:
-    before = work_directories()
+async def test_a_cancellation_at_any_moment_leaves_nothing(
+    mode: Mode, mark: str, place: Path
+) -> None:
     for moment in range(8):
         task = asyncio.create_task(
             Shell(mode).run("shell", f"sleep 600 # {mark}", args=[mark], timeout=600)
@@ -119,7 +132,7 @@ async def test_a_cancellation_at_any_moment_leaves_nothing(mode: Mode, mark: str
         with pytest.raises(asyncio.CancelledError):
             await task
     await eventually(lambda: marked(mark) == [])
-    await eventually(lambda: work_directories() <= before)
+    await eventually(lambda: work_directories(place) == [])
 
 
 async def test_a_failing_tick_kills_the_script(mode: Mode, mark: str) -> None:
@@ -133,9 +146,8 @@ async def test_a_failing_tick_kills_the_script(mode: Mode, mark: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_the_death_of_the_worker_ends_the_script(
-    mode: Mode, mark: str, number: signal.Signals
+    mode: Mode, mark: str, number: signal.Signals, place: Path
 ) -> None:
-    before = work_directories()
     program = (
         "import asyncio, sys\n"
         "from activities.clients.shell import Shell\n"
@@ -151,17 +163,18 @@ async def test_the_death_of_the_worker_ends_the_script(
     worker.stdin.close()
     # The worker itself bears the mark too.
     await eventually(lambda: len(marked(mark)) == 5)
+    assert len(work_directories(place)) == 1
     worker.send_signal(number)
     await asyncio.to_thread(worker.wait)
     await eventually(lambda: marked(mark) == [])
-    await eventually(lambda: work_directories() <= before)
+    await eventually(lambda: work_directories(place) == [])
 
 
-async def test_the_death_of_the_launcher_is_told(mode: Mode, mark: str) -> None:
-    before = work_directories()
+async def test_the_death_of_the_launcher_is_told(mode: Mode, mark: str, place: Path) -> None:
     source = 'sh -c "sleep 600; true" $1 & sleep 600'
     task = asyncio.create_task(Shell(mode).run("shell", source, args=[mark], timeout=600))
     await eventually(lambda: len(marked(mark)) == 2)
+    assert len(work_directories(place)) == 1
     script = min(int(line.split()[0]) for line in marked(mark))
     launcher = psutil.Process(script).ppid()
     assert psutil.Process(launcher).ppid() == os.getpid()
@@ -170,7 +183,7 @@ async def test_the_death_of_the_launcher_is_told(mode: Mode, mark: str) -> None:
         await task
     assert caught.value.stable_code == "script_lost"
     await eventually(lambda: marked(mark) == [])
-    assert work_directories() <= before
+    assert work_directories(place) == []
 
 
 @CONFINES
@@ -207,8 +220,7 @@ async def test_a_script_that_never_stops_writing_is_stopped(mode: Mode) -> None:
     assert (caught.value.stdout, caught.value.truncated) == ("y\n" * 5, True)
 
 
-async def test_the_work_directory_is_wiped_whatever_is_in_it(mode: Mode) -> None:
-    before = work_directories()
+async def test_the_work_directory_is_wiped_whatever_is_in_it(mode: Mode, place: Path) -> None:
     source = (
         "import os\n"
         "os.symlink('/etc', 'etc'); os.mkfifo('pipe'); open('.hidden', 'w').close()\n"
@@ -220,7 +232,7 @@ async def test_the_work_directory_is_wiped_whatever_is_in_it(mode: Mode) -> None
     )
     result = await Shell(mode).run("python", source, timeout=60)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert work_directories() <= before
+    assert work_directories(place) == []
     assert Path("/etc/passwd").exists()
 
 
@@ -239,14 +251,13 @@ def test_wiping_follows_no_link(tmp_path: Path) -> None:
 
 
 @CONFINES
-async def test_runs_do_not_see_each_other() -> None:
+async def test_runs_do_not_see_each_other(place: Path) -> None:
     first = asyncio.create_task(
         Shell("auto").run("shell", "echo secret > note; sleep 600", timeout=600)
     )
-    before = work_directories()
     try:
-        await eventually(lambda: any((path / "note").exists() for path in work_directories()))
-        (note,) = [path / "note" for path in work_directories() if (path / "note").exists()]
+        await eventually(lambda: any((path / "note").exists() for path in work_directories(place)))
+        (note,) = [path / "note" for path in work_directories(place) if (path / "note").exists()]
         source = "cat $1; ls $2; echo x > $1; kill -9 $3"
         owner = next(
             process.pid
@@ -264,4 +275,4 @@ async def test_runs_do_not_see_each_other() -> None:
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-    assert work_directories() <= before
+    assert work_directories(place) == []

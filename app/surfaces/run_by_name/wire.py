@@ -1,0 +1,55 @@
+"""How `/v1` writes ids and times: contracts §1.1.3 and §1.1.4.
+
+Ids are a prefix and 32 hex digits, times whole seconds since 1970.
+"""
+
+from typing import Annotated, Literal
+
+from fastapi import Path
+from pydantic import BaseModel
+
+from app.services import spelling
+
+#: What stands before the hex digits of an id.
+Prefix = Literal[
+    "cbwr_",  # run
+    "cbwd_",  # workflow definition
+    "cbwrs_",  # step of a run
+    "cbwc_",  # component: a step in the definition
+    "cbwsch_",  # one-off schedule
+    "cbvndr_",  # vendor
+    "cbsvc_",  # service
+    "cbctst_",  # control set
+    "cbqsrw_",  # assessment, or questionnaire response
+    "cbuser_",
+    "cbevt_",
+]
+
+WorkflowName = Annotated[str, Path(description="The name of a workflow, percent-encoded.")]
+RunId = Annotated[str, Path(description="`cbwr_` and 32 hex digits.")]
+
+_SECOND = 1_000_000
+
+
+class In(BaseModel):
+    """Base of every body: unknown keys are ignored, as published; contracts A-q6."""
+
+
+def spelled(prefix: Prefix, hexadecimal: str) -> str:
+    """An id as it is written here."""
+    return spelling.spelled(prefix, hexadecimal)
+
+
+def bare(prefix: Prefix, written: str) -> str:
+    """The hex digits of an id; `spelling.bare` says what becomes of one that is none."""
+    return spelling.bare(prefix, written)
+
+
+def seconds(micros: int) -> int:
+    """A time of the store, rounded down."""
+    return micros // _SECOND
+
+
+def maybe_seconds(micros: int | None) -> int | None:
+    """The same of a time that may not have come yet."""
+    return None if micros is None else seconds(micros)
