@@ -24,6 +24,7 @@ from app.services.door import Door, Refused
 from app.services.health import Health
 from app.services.keys import Keys
 from app.services.language import components
+from app.services.named_runs import ByName
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -152,6 +153,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             workflows=workflows,
             templates=Templates(database, workflows, builtin_templates()),
             runs=Runs(database, dispatch, steps, versions, settings.max_concurrent_runs),
+            by_name=ByName(database, dispatch, versions),
             run_pages=RunPages(database, versions),
             schedules=schedules,
             secrets=Secrets(database, settings.keyring),

@@ -23,9 +23,14 @@ class Done(_Outcome):
 
 
 class Skip(_Outcome):
-    """The step decided not to act."""
+    """The step decided not to act.
+
+    Attributes:
+        unmet: it was not even asked: its condition does not hold, or nothing leads to it.
+    """
 
     kind: Literal["skip"] = "skip"
+    unmet: bool = False
     reason: str = Field(default="", exclude=True)
 
 

@@ -303,7 +303,7 @@ def _mark_columns(
         return columns, events.NewEvent(EventType.STEP_FAILED, call.step, call.place, told)
     columns |= {"error": encode(told)}
     if entry.status is StepStatus.SKIPPED:
-        columns |= {"answer": Answer(Skip()).model_dump_json()}
+        columns |= {"answer": Answer(Skip(unmet=True)).model_dump_json()}
         return columns, events.NewEvent(EventType.STEP_SKIPPED, call.step, call.place, told)
     return columns, events.NewEvent(EventType.STEP_CANCELLED, call.step, call.place, told)
 

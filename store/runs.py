@@ -3,7 +3,7 @@
 What an execution does to its run (open, close, pause, cancel, resume) is in `store.executions`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -91,10 +91,12 @@ class Wanted:
     """Which runs a list is to have; what is None or empty does not matter.
 
     Attributes:
+        workflow_ids: of any of these workflows; none of them when it is empty.
         created_after: microseconds UTC, itself included; `created_before` as well.
     """
 
     workflow_id: str | None = None
+    workflow_ids: Collection[str] | None = None
     statuses: Sequence[RunStatus] = ()
     trigger: str | None = None
     created_after: int | None = None
@@ -240,6 +242,8 @@ def page(
 def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     if wanted.workflow_id is not None:
         yield runs.c.workflow_id == wanted.workflow_id
+    if wanted.workflow_ids is not None:
+        yield runs.c.workflow_id.in_(wanted.workflow_ids)
     if wanted.statuses:
         yield runs.c.status.in_(wanted.statuses)
     if wanted.trigger is not None:

@@ -185,6 +185,43 @@ def found(tx: Tx, query: Select[Any], org_id: str, workflow_id: str) -> Workflow
     return row_of(row)
 
 
+def named(tx: Tx, org_id: str, name: str) -> WorkflowRow | None:
+    """The workflow of exactly this name, for callers who know of no ids.
+
+    Names are not unique: an active one goes before all others and an archived one after them, then
+    the one that was changed last goes first. Source: contracts A-q7 and A-q8.
+    """
+    rank = case((workflows.c.status == "active", 0), (workflows.c.status == "archived", 2), else_=1)
+    row = tx.execute(
+        select(workflows)
+        .where(*_called(org_id, name))
+        .order_by(rank, workflows.c.updated_at.desc(), workflows.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else row_of(row)
+
+
+def ids_named(tx: Tx, org_id: str, name: str) -> list[str]:
+    """The ids of all workflows of exactly this name."""
+    return [*tx.execute(select(workflows.c.id).where(*_called(org_id, name))).scalars()]
+
+
+def _called(org_id: str, name: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        workflows.c.org_id == org_id,
+        workflows.c.name == name,
+        workflows.c.deleted_at.is_(None),
+    )
+
+
+def names(tx: Tx, workflow_ids: Collection[str]) -> dict[str, str]:
+    """What those of the workflows are called that were not deleted, whosever they are."""
+    there = select(workflows.c.id, workflows.c.name).where(
+        workflows.c.id.in_(workflow_ids), workflows.c.deleted_at.is_(None)
+    )
+    return {row.id: row.name for row in tx.execute(there)}
+
+
 def gone(tx: Tx, workflow_ids: Collection[str]) -> frozenset[str]:
     """Those of the workflows that were deleted, whosever they are."""
     deleted = select(workflows.c.id).where(

@@ -8,6 +8,7 @@ from app.services.auth import Auth
 from app.services.dispatch import Dispatch
 from app.services.health import Health
 from app.services.keys import Keys
+from app.services.named_runs import ByName
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -32,6 +33,7 @@ class State:
     workflows: Workflows
     templates: Templates
     runs: Runs
+    by_name: ByName
     run_pages: RunPages
     schedules: Schedules
     secrets: Secrets

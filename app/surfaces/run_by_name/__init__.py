@@ -2,5 +2,6 @@
 
 from app.envelope import Surface
 from app.surfaces.run_by_name.errors import render
+from app.surfaces.run_by_name.runs.routes import router as runs
 
-SURFACE = Surface("/v1", (), render)
+SURFACE = Surface("/v1", (runs,), render)

@@ -15,6 +15,8 @@ from typing_extensions import TypedDict
 from app.envelope import Fault
 from app.services.auth import NoCredentials, RoleTooLow
 from app.services.door import Refused
+from app.services.named_runs import Undispatched
+from app.surfaces.run_by_name.wire import spelled
 from engine.errors import Invalid, Problem, Unauthorized
 
 
@@ -77,6 +79,14 @@ def _published(fault: Fault) -> tuple[int, Failure]:
             return 422, MalformedOut(detail=[found])
         case Invalid() as error if error.problems:
             return 422, MalformedOut(detail=[_problem(found) for found in error.problems])
+        case Undispatched() as error:
+            # The same key finishes the dispatch, and without one the sweeper does.
+            run = spelled("cbwr_", error.run_id)
+            message = (
+                "Workflow run was created but could not be dispatched. "
+                f"Retry with the same workflow run id ({run})."
+            )
+            return 502, RefusedOut(detail=CodedOut(code=fault.code, message=message))
         case Invalid():
             return 400, _coded(fault)
     return fault.status, _coded(fault)

@@ -3,12 +3,14 @@
 Ids are a prefix and 32 hex digits, times whole seconds since 1970.
 """
 
+from hashlib import sha256
 from typing import Annotated, Literal
 
-from fastapi import Path
+from fastapi import Header, Path, Request
 from pydantic import BaseModel
 
 from app.services import spelling
+from engine.errors import Invalid, Problem
 
 #: What stands before the hex digits of an id.
 Prefix = Literal[
@@ -27,12 +29,31 @@ Prefix = Literal[
 
 WorkflowName = Annotated[str, Path(description="The name of a workflow, percent-encoded.")]
 RunId = Annotated[str, Path(description="`cbwr_` and 32 hex digits.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Up to 255 printable ASCII characters. The same key within 24 hours gets the "
+        "first answer again, whatever the body, marked `Idempotent-Replayed: true`.",
+    ),
+]
 
 _SECOND = 1_000_000
 
 
 class In(BaseModel):
     """Base of every body: unknown keys are ignored, as published; contracts A-q6."""
+
+
+async def require_no_body(request: Request) -> None:
+    """Refuse a body that is `null`: none may be left out, and `{}` may be sent; A-q6.
+
+    Raises:
+        Invalid: there is such a body.
+    """
+    if await request.body():
+        message = "Input should be an object."
+        raise Invalid(message, problems=[Problem(message, path="body")])
 
 
 def spelled(prefix: Prefix, hexadecimal: str) -> str:
@@ -45,9 +66,19 @@ def bare(prefix: Prefix, written: str) -> str:
     return spelling.bare(prefix, written)
 
 
+def derived(prefix: Prefix, *parts: str) -> str:
+    """The id of something that has none of its own: always the same for the same parts."""
+    return spelled(prefix, sha256("/".join(parts).encode()).hexdigest()[:32])
+
+
 def seconds(micros: int) -> int:
     """A time of the store, rounded down."""
     return micros // _SECOND
+
+
+def micros(seconds: int) -> int:
+    """A time that came in as the store keeps it."""
+    return seconds * _SECOND
 
 
 def maybe_seconds(micros: int | None) -> int | None:
