@@ -22,6 +22,9 @@ from store.places import LIVE, Execution, hand_on, lock_of
 from store.tables import blobs, runs
 from store.values import encode
 
+#: The code of a run that was started without anybody to refuse its input; it never runs.
+INPUT_INVALID = "input_invalid"
+
 # Built once: making a statement costs more than carrying it out.
 _AWAITED = (runs.c.parent_run_id == bindparam("parent"), runs.c.awaited.is_(True))
 _OPEN_CHILDREN = select(runs.c.status).where(

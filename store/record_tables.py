@@ -79,17 +79,14 @@ published_events = Table(
     Index(None, "created_at"),
 )
 
-#: Which event starts a workflow, and under which conditions.
-bindings = Table(
-    "bindings",
+#: The last event, of a minute at least, that should have started a workflow and could not.
+trigger_failures = Table(
+    "trigger_failures",
     metadata,
     Column("workflow_id", String(32), ForeignKey("workflows.id"), primary_key=True),
-    Column("org_id", String(32), ForeignKey("organisations.id"), nullable=False),
-    Column("event", String(200), nullable=False),
-    #: A CEL expression as a JSON string, a tree of conditions, or NULL.
-    Column("conditions", Text),
-    Column("updated_at", BigInteger, nullable=False),
-    Index(None, "org_id", "event"),
+    Column("event_id", String(32), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 #: Steps that wait for an event. The one that matched is written with the event itself.
@@ -127,6 +124,12 @@ event_waits = Table(
         "matched_at",
         sqlite_where=text("event_id IS NOT NULL AND woken_at IS NULL"),
         postgresql_where=text("event_id IS NOT NULL AND woken_at IS NULL"),
+    ),
+    Index(
+        None,
+        "event_id",
+        sqlite_where=text("event_id IS NOT NULL"),
+        postgresql_where=text("event_id IS NOT NULL"),
     ),
 )
 

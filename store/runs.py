@@ -37,7 +37,7 @@ _DISPATCHED = (
 )
 #: What may be a megabyte long, and a list of runs does not show.
 _DATA = ("input", "output")
-_HEAD = [column for column in runs.c if column.name not in _DATA]
+LIST_COLUMNS = [column for column in runs.c if column.name not in _DATA]
 
 
 @dataclass(frozen=True)
@@ -229,14 +229,14 @@ def page(
     """A page of the organisation's runs, newest first, and how many there are in all."""
     conditions = [runs.c.org_id == org_id, *_conditions(wanted)]
     rows = tx.execute(
-        select(*_HEAD)
+        select(*LIST_COLUMNS)
         .where(*conditions)
         .order_by(runs.c.created_at.desc(), runs.c.id.desc())
         .limit(limit)
         .offset(offset)
     )
     total = tx.execute(select(func.count()).select_from(runs).where(*conditions)).scalar_one()
-    return [RunHead(**_head(row)) for row in rows], total
+    return [head_of(row) for row in rows], total
 
 
 def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
@@ -306,6 +306,11 @@ def with_intent(tx: Tx, limit: int) -> list[RunRow]:
 def _oldest(tx: Tx, query: Select[Any], limit: int) -> list[RunRow]:
     ordered = query.order_by(runs.c.updated_at, runs.c.id).limit(limit)
     return [_row(row) for row in tx.execute(ordered)]
+
+
+def head_of(row: Row[Any]) -> RunHead:
+    """A row of `LIST_COLUMNS`, as this room passes it on."""
+    return RunHead(**_head(row))
 
 
 def _row(row: Row[Any]) -> RunRow:

@@ -99,8 +99,18 @@ workflows = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
+    #: The event that starts it, and under which conditions: an expression or a tree, as JSON.
+    Column("trigger_event", String(200)),
+    Column("trigger_conditions", Text),
     Index(None, "org_id", "name"),
     Index(None, "org_id", "created_at"),
+    Index(
+        None,
+        "org_id",
+        "trigger_event",
+        sqlite_where=text("trigger_event IS NOT NULL"),
+        postgresql_where=text("trigger_event IS NOT NULL"),
+    ),
 )
 
 #: Immutable. A version outlives its workflow while a run pins it.

@@ -3,6 +3,9 @@
 import sqlalchemy as sa
 from alembic import op
 
+from store.clock import now
+from store.ids import derived_id
+
 revision = "0004"
 down_revision = "0003"
 
@@ -13,6 +16,8 @@ def upgrade() -> None:
     _events()
     _assessments()
     _runs()
+    _workflows()
+    _builtin_types()
 
 
 def _entities() -> None:
@@ -89,21 +94,16 @@ def _events() -> None:
         ["org_id", "name", "created_at"],
     )
     op.create_table(
-        "bindings",
+        "trigger_failures",
         sa.Column("workflow_id", sa.String(32), nullable=False),
-        sa.Column("org_id", sa.String(32), nullable=False),
-        sa.Column("event", sa.String(200), nullable=False),
-        sa.Column("conditions", sa.Text),
-        sa.Column("updated_at", sa.BigInteger, nullable=False),
+        sa.Column("event_id", sa.String(32), nullable=False),
+        sa.Column("message", sa.Text, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
         sa.ForeignKeyConstraint(
-            ["org_id"], ["organisations.id"], name="fk_bindings_org_id_organisations"
+            ["workflow_id"], ["workflows.id"], name="fk_trigger_failures_workflow_id_workflows"
         ),
-        sa.ForeignKeyConstraint(
-            ["workflow_id"], ["workflows.id"], name="fk_bindings_workflow_id_workflows"
-        ),
-        sa.PrimaryKeyConstraint("workflow_id", name="pk_bindings"),
+        sa.PrimaryKeyConstraint("workflow_id", name="pk_trigger_failures"),
     )
-    op.create_index("ix_bindings_org_id_event", "bindings", ["org_id", "event"])
     op.create_table(
         "event_waits",
         sa.Column("run_id", sa.String(32), nullable=False),
@@ -140,6 +140,13 @@ def _events() -> None:
         ["matched_at"],
         sqlite_where=sa.text("event_id IS NOT NULL AND woken_at IS NULL"),
         postgresql_where=sa.text("event_id IS NOT NULL AND woken_at IS NULL"),
+    )
+    op.create_index(
+        "ix_event_waits_event_id",
+        "event_waits",
+        ["event_id"],
+        sqlite_where=sa.text("event_id IS NOT NULL"),
+        postgresql_where=sa.text("event_id IS NOT NULL"),
     )
 
 
@@ -181,3 +188,37 @@ def _runs() -> None:
         sqlite_where=sa.text("event_id IS NOT NULL"),
         postgresql_where=sa.text("event_id IS NOT NULL"),
     )
+
+
+def _workflows() -> None:
+    op.add_column("workflows", sa.Column("trigger_event", sa.String(200)))
+    op.add_column("workflows", sa.Column("trigger_conditions", sa.Text))
+    op.create_index(
+        "ix_workflows_org_id_trigger_event",
+        "workflows",
+        ["org_id", "trigger_event"],
+        sqlite_where=sa.text("trigger_event IS NOT NULL"),
+        postgresql_where=sa.text("trigger_event IS NOT NULL"),
+    )
+
+
+def _builtin_types() -> None:
+    """The organisations that are there get what a new one is made with."""
+    connection = op.get_bind()
+    add = sa.text(
+        "INSERT INTO entity_types (id, org_id, name, plural_name, slug, fields, builtin,"
+        " created_at, updated_at) VALUES (:id, :org, :name, :plural, :slug, '[]', true, :at, :at)"
+    )
+    for (org_id,) in connection.execute(sa.text("SELECT id FROM organisations")).all():
+        for name in ("Vendor", "Service"):
+            connection.execute(
+                add,
+                {
+                    "id": derived_id(org_id, f"{org_id}/{name}"),
+                    "org": org_id,
+                    "name": name,
+                    "plural": f"{name}s",
+                    "slug": f"{name.lower()}s",
+                    "at": now(),
+                },
+            )
