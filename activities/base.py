@@ -12,8 +12,11 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from activities.clients.agents import Agents
+from activities.clients.assessments import Assessments
 from activities.clients.http import HttpDoor
+from activities.clients.mail import Mail
 from activities.clients.models import Models
+from activities.clients.records import Records
 from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
@@ -57,6 +60,9 @@ class Clients:
     activities: TemporalActivities
     runs: Runs
     waits: Waits
+    records: Records
+    assessments: Assessments
+    mail: Mail
 
 
 @dataclass(frozen=True)

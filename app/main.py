@@ -161,7 +161,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             tail=tail,
             health=Health(database, dispatch),
         )
-        works = (tail.run, sweeper.run, dispatch.note_started, audit.run)
+        works = (tail.run, sweeper.run, dispatch.note_started, audit.run, waking.run)
         tasks = [asyncio.create_task(_keep(work)) for work in works]
         try:
             yield state

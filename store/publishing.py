@@ -25,8 +25,9 @@ from engine.errors import Problem, Unavailable
 from engine.expressions import ExpressionError
 from engine.facts import Failure
 from engine.lifecycle import RunStatus
+from engine.matching import Happening
 from engine.schema import check_input
-from store import endings, runs, triggers
+from store import endings, runs, triggers, waits
 from store.children import LONGEST_CHAIN
 from store.clock import now
 from store.database import Database, Tx
@@ -78,6 +79,11 @@ class NewEvent:
         if self.subject is None:
             return None
         return {"id": self.subject.id, "type": self.subject.type, "fields": self.subject.fields}
+
+    @property
+    def happening(self) -> Happening:
+        """What waits are compared with."""
+        return Happening(f"cbevt_{self.id}", self.name, self.data, self.entity)
 
     @property
     def input(self) -> dict[str, JsonValue]:
@@ -216,6 +222,7 @@ def publish(tx: Tx, org_id: str, events: Sequence[NewEvent], verdicts: Verdicts)
             for event in events
         ],
     )
+    waits.match(tx, org_id, {event.id: event.happening for event in events})
     started = [_start(tx, case, verdicts) for case in cases]
     return [run for run in started if run is not None]
 

@@ -33,8 +33,8 @@ class Asleep:
         return Wake(step=self.step_id, iteration=indices)
 
 
-def unwoken(tx: Tx, before: int, limit: int, event_id: str | None = None) -> list[Asleep]:
-    """Waits that are over whose executions may not know; those of one event, if it is named."""
+def unwoken(tx: Tx, before: int, limit: int) -> list[Asleep]:
+    """Waits that were over before this time, whose executions may not know of it."""
     rows = tx.execute(
         select(
             event_waits.c.run_id,
@@ -48,7 +48,6 @@ def unwoken(tx: Tx, before: int, limit: int, event_id: str | None = None) -> lis
             event_waits.c.event_id.is_not(None),
             event_waits.c.woken_at.is_(None),
             event_waits.c.matched_at < before,
-            *([] if event_id is None else [event_waits.c.event_id == event_id]),
         )
         .order_by(event_waits.c.matched_at)
         .limit(limit)

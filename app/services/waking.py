@@ -1,10 +1,11 @@
 """Tells executions that the event which a step of theirs waits for has come.
 
-Whoever has published one asks for it after the commit; as a duty of the sweeper it is done again
-for what was lost. Every telling may be repeated.
+Whoever has published one says so after the commit; as a duty of the sweeper it is done again for
+what was lost. Every telling may be repeated.
 """
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 from app.services.dispatch import Dispatch, NotStarted
@@ -26,20 +27,20 @@ class Waking:
     def __init__(self, database: Database, dispatch: Dispatch) -> None:
         self._database = database
         self._dispatch = dispatch
+        self._news = asyncio.Event()
 
-    async def tell(self, event_id: str) -> None:
-        """Wake whoever this event has woken; the sweeper wakes the rest if Temporal is away.
+    def soon(self) -> None:
+        """Something was published: whoever it has woken is to be told."""
+        self._news.set()
 
-        Raises:
-            Unavailable: the database does not answer.
-        """
-        while asleep := await self._database.read(
-            partial(wakes.unwoken, before=clock.now() + 1, limit=_BATCH, event_id=event_id)
-        ):
-            try:
-                await self._wake(asleep)
-            except Unavailable:
-                return
+    async def run(self) -> None:
+        """Tell for ever who was woken in this process; the sweeper tells the rest."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            with suppress(Unavailable):
+                while await self._pass(clock.now() + 1) == _BATCH:
+                    pass
 
     async def sweep(self) -> None:
         """One pass over what was lost.
@@ -47,16 +48,16 @@ class Waking:
         Raises:
             Unavailable: the database or Temporal does not answer.
         """
-        before = clock.now() - UNWOKEN_FOR
-        await self._wake(
-            await self._database.read(partial(wakes.unwoken, before=before, limit=_BATCH))
-        )
+        await self._pass(clock.now() - UNWOKEN_FOR)
 
-    async def _wake(self, asleep: list[Asleep]) -> None:
+    async def _pass(self, before: int) -> int:
+        """Wake some whose event came before this time; how many."""
+        asleep = await self._database.read(partial(wakes.unwoken, before=before, limit=_BATCH))
         for start in range(0, len(asleep), _AT_ONCE):
             batch = asleep[start : start + _AT_ONCE]
             await asyncio.gather(*map(self._signal, batch))
             await self._database.write(partial(wakes.woken, told=batch))
+        return len(asleep)
 
     async def _signal(self, one: Asleep) -> None:
         if one.temporal_id is not None:

@@ -37,13 +37,12 @@ class Post:
     async def publish(self, /, wake: bool = True, **data: Any) -> str:
         work = partial(publish, org=self.house.org, data=data, name=self.name)
         event = await self.house.database.write(work)
-        asleep = await self.house.database.read(
-            lambda tx: wakes.unwoken(tx, now() + 1, 1_000, event)
-        )
+        asleep = await self.house.database.read(lambda tx: wakes.unwoken(tx, now() + 1, 1_000))
         for one in asleep if wake else ():
-            assert one.temporal_id is not None
-            handle = self.house.client.get_workflow_handle(one.temporal_id)
-            await handle.signal(WAKE, one.wake)
+            if one.temporal_id is not None:
+                handle = self.house.client.get_workflow_handle(one.temporal_id)
+                await handle.signal(WAKE, one.wake)
+        await self.house.database.write(lambda tx: wakes.woken(tx, asleep))
         return event
 
     async def waited_for(self, run_id: str, count: int = 1) -> None:
