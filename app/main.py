@@ -16,15 +16,21 @@ from temporalio.envconfig import ClientConfig
 from activities.registry import catalog, step_types
 from app import probes
 from app.envelope import install, render_of, respond
+from app.services.aftermath import Aftermath
 from app.services.agents import Agents
 from app.services.audit import Audit, Audited
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
-from app.services.door import Door, Refused
+from app.services.door import IMPORT_DEADLINE, Bounds, Door, Refused
+from app.services.entities import Entities
+from app.services.entity_types import EntityTypes
 from app.services.health import Health
+from app.services.imports import Imports
 from app.services.keys import Keys
 from app.services.language import components
 from app.services.named_runs import ByName
+from app.services.published_events import Events
+from app.services.retention import Retention
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -36,7 +42,6 @@ from app.services.templates import Templates, builtin_templates
 from app.services.timetable import Timetable
 from app.services.upkeep import Upkeep
 from app.services.versions import Versions
-from app.services.waking import Waking
 from app.services.workflows import Workflows
 from app.settings import Settings
 from app.surfaces import SURFACES
@@ -111,7 +116,8 @@ def create_app(settings: Settings) -> FastAPI:
     def refuse(path: str, refused: Refused) -> Response:
         return respond(render_of(SURFACES, path), refused)
 
-    app.add_middleware(Door, answer=refuse)
+    imports = Bounds(settings.import_bytes, IMPORT_DEADLINE)
+    app.add_middleware(Door, answer=refuse, others={"/api/v1/entities/import": imports})
     return app
 
 
@@ -138,8 +144,9 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         versions = Versions(steps)
         tail = Tail(database)
         audit = Audit(database, settings.audit_days)
-        waking = Waking(database, dispatch)
-        duties = [waking.sweep, audit.purge, Upkeep(database, timetable).sweep]
+        retention = Retention(database, settings.event_days)
+        aftermath = Aftermath(database, dispatch)
+        duties = [aftermath.sweep, audit.purge, retention.sweep, Upkeep(database, timetable).sweep]
         sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs, duties)
         schedules = Schedules(database, timetable)
         workflows = Workflows(database, steps, dispatch, schedules)
@@ -157,11 +164,14 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             run_pages=RunPages(database, versions),
             schedules=schedules,
             secrets=Secrets(database, settings.keyring),
-            waking=waking,
+            events=Events(database, aftermath),
+            entity_types=EntityTypes(database),
+            entities=Entities(database, aftermath),
+            imports=Imports(database, aftermath),
             tail=tail,
             health=Health(database, dispatch),
         )
-        works = (tail.run, sweeper.run, dispatch.note_started, audit.run, waking.run)
+        works = (tail.run, sweeper.run, dispatch.note_started, audit.run, aftermath.run)
         tasks = [asyncio.create_task(_keep(work)) for work in works]
         try:
             yield state

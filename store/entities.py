@@ -98,7 +98,7 @@ def create(
     """
     kind = entity_types.hold(tx, org_id, type_id)
     check(kind, new.fields)
-    _, runs = add(tx, kind, [new], verdicts)
+    runs = add(tx, kind, [new], verdicts)
     return get(tx, org_id, new.id), runs
 
 
@@ -118,8 +118,8 @@ def check(kind: TypeRow, fields: dict[str, JsonValue]) -> None:
 
 def add(
     tx: Tx, kind: TypeRow, new: Sequence[NewEntity], verdicts: Verdicts, depth: int = 0
-) -> tuple[int, list[RunRow]]:
-    """Write records that were checked against their type, which is held; how many were new.
+) -> list[RunRow]:
+    """Write records that were checked against their type, which is held; the runs that they start.
 
     A record whose id is there already stays as it is and is not told of again.
 
@@ -133,7 +133,7 @@ def add(
     )
     fresh = [one for one in new if one.id not in there]
     if not fresh:
-        return 0, []
+        return []
     events = [
         NewEvent(
             name=event_name(kind.name, CREATED),
@@ -161,7 +161,7 @@ def add(
             for one in fresh
         ],
     )
-    return len(fresh), runs
+    return runs
 
 
 def get(tx: Tx, org_id: str, entity_id: str) -> EntityRow:

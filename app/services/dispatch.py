@@ -82,6 +82,17 @@ class Dispatch:
             return False
         return True
 
+    async def attempt_all(self, runs: Sequence[RunRow]) -> bool:
+        """Start executions, some at a time, until Temporal does not answer; whether it always did.
+
+        The sweeper starts the rest.
+        """
+        for start in range(0, len(runs), _AT_ONCE):
+            acts = (self.attempt(run) for run in runs[start : start + _AT_ONCE])
+            if not all(await asyncio.gather(*acts)):
+                return False
+        return True
+
     async def admit(self, execution: Execution) -> None:
         """Tell an execution that it has got a place.
 

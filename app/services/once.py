@@ -15,6 +15,8 @@ LONGEST = 255
 _VERSION = "1"
 _TWICE = "Idempotency-Key must be sent once."
 _WHERE = "header.idempotency-key"
+#: What is said of a key that comes again with another body.
+REUSED = "The Idempotency-Key came before with another body."
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,7 @@ def recall(tx: Tx, org_id: str, once: Once) -> Earlier | None:
     if earlier is None:
         return None
     if earlier.fingerprint != once.fingerprint:
-        raise Invalid(
-            "The Idempotency-Key came before with another body.", code="idempotency_key_reused"
-        )
+        raise Invalid(REUSED, code="idempotency_key_reused")
     if earlier.run_id is None or earlier.status_code is None or earlier.body is None:
         raise Conflict("The first request of this key is under way.")
     return Earlier(earlier.run_id, earlier.status_code, earlier.body)

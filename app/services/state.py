@@ -6,16 +6,19 @@ from app.services.agents import Agents
 from app.services.audit import Audit
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
+from app.services.entities import Entities
+from app.services.entity_types import EntityTypes
 from app.services.health import Health
+from app.services.imports import Imports
 from app.services.keys import Keys
 from app.services.named_runs import ByName
+from app.services.published_events import Events
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
 from app.services.secrets import Secrets
 from app.services.stream import Tail
 from app.services.templates import Templates
-from app.services.waking import Waking
 from app.services.workflows import Workflows
 from store.database import Database
 
@@ -37,6 +40,9 @@ class State:
     run_pages: RunPages
     schedules: Schedules
     secrets: Secrets
-    waking: Waking
+    events: Events
+    entity_types: EntityTypes
+    entities: Entities
+    imports: Imports
     tail: Tail
     health: Health

@@ -1,10 +1,11 @@
-"""Tells executions that the event which a step of theirs waits for has come.
+"""What follows from events once they are committed: runs are started, and steps go on.
 
-Whoever has published one says so after the commit; as a duty of the sweeper it is done again for
-what was lost. Every telling may be repeated.
+Whoever has published says so after the commit. The sweeper does what was lost, of runs by itself
+and of steps as a duty. Every telling may be repeated.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -12,6 +13,7 @@ from app.services.dispatch import Dispatch, NotStarted
 from engine.errors import Unavailable
 from store import clock, wakes
 from store.database import Database
+from store.runs import RunRow
 from store.wakes import Asleep
 
 #: Microseconds that a wake-up may be on its way before it counts as lost.
@@ -21,20 +23,24 @@ _BATCH = 200
 _AT_ONCE = 20
 
 
-class Waking:
-    """Wakes the steps of every organisation."""
+class Aftermath:
+    """Tells Temporal what the events of every organisation bring with them."""
 
     def __init__(self, database: Database, dispatch: Dispatch) -> None:
         self._database = database
         self._dispatch = dispatch
         self._news = asyncio.Event()
 
-    def soon(self) -> None:
-        """Something was published: whoever it has woken is to be told."""
+    async def follow(self, started: Sequence[RunRow]) -> bool:
+        """Start the runs that events have started, and let steps that waited for them go on.
+
+        Whether Temporal has taken all of the runs; the steps are told a moment later.
+        """
         self._news.set()
+        return await self._dispatch.attempt_all(started)
 
     async def run(self) -> None:
-        """Tell for ever who was woken in this process; the sweeper tells the rest."""
+        """Tell steps for ever of what was published in this process; the sweeper tells the rest."""
         while True:
             await self._news.wait()
             self._news.clear()
