@@ -87,19 +87,19 @@ class Written:
 
 
 def create(
-    tx: Tx, org_id: str, type_id: str, new: NewEntity, verdicts: Verdicts
-) -> tuple[EntityRow, list[RunRow]]:
-    """A new record of a type; and the runs that it starts.
+    tx: Tx, org_id: str, type_named: str, new: NewEntity, verdicts: Verdicts, depth: int = 0
+) -> Written:
+    """A new record of the type of this id or name.
 
     Raises:
         NotFound: There is no such type.
         Invalid: The fields are not as the type says.
         Unjudged: See `store.publishing`.
     """
-    kind = entity_types.hold(tx, org_id, type_id)
+    kind = entity_types.hold(tx, org_id, type_named)
     check(kind, new.fields)
-    runs = add(tx, kind, [new], verdicts)
-    return get(tx, org_id, new.id), runs
+    runs = add(tx, kind, [new], verdicts, depth)
+    return Written(get(tx, org_id, new.id), runs)
 
 
 def check(kind: TypeRow, fields: dict[str, JsonValue]) -> None:

@@ -6,8 +6,9 @@ raises `Unjudged` for what nobody has looked at, and `publishing` looks and trie
 
     await publishing(database, lambda tx, verdicts: publish(tx, org, [event], verdicts))
 
-Lock order on PostgreSQL: the type of a record, workflows by id, waits (`store.waits`), organisation,
-runs. So whoever publishes does it before it locks an organisation or a run. Source: DESIGN §2, §8.
+Lock order on PostgreSQL: the type of a record, workflows by id, waits (see
+`store.waits`), organisation, runs. So whoever publishes does it before it locks an organisation or a
+run. Source: DESIGN §2, §8.
 """
 
 import asyncio
@@ -40,6 +41,8 @@ from store.values import encode
 log = logging.getLogger("signalbox.events")
 T = TypeVar("T")
 
+#: Characters of an id.
+_ID = 32
 #: Problems with an input that the error of its run tells.
 _TOLD = 5
 
@@ -188,6 +191,22 @@ async def publishing(database: Database, work: Callable[[Tx, Verdicts], T]) -> T
 
 def _with(work: Callable[[Tx, Verdicts], T], verdicts: Verdicts, tx: Tx) -> T:
     return work(tx, verdicts)
+
+
+def depth_of(tx: Tx, org_id: str, key: str | None) -> int:
+    """How many runs led to a request: one more than to the run whose step has made it.
+
+    Steps that reach outside send their idempotency key, which begins with the id of their run. So a
+    workflow that starts itself over HTTP is found out as well.
+
+    Args:
+        tx: The transaction.
+        org_id: Whose request it is.
+        key: The `Idempotency-Key` that it came with.
+    """
+    run_id, slash, _ = (key or "").partition("/")
+    run = runs.by_id(tx, run_id) if slash and len(run_id) == _ID else None
+    return run.depth + 1 if run is not None and run.org_id == org_id else 0
 
 
 def publish(tx: Tx, org_id: str, events: Sequence[NewEvent], verdicts: Verdicts) -> list[RunRow]:

@@ -2,8 +2,9 @@
 
 from app.envelope import Surface
 from app.surfaces.run_by_name.errors import render
+from app.surfaces.run_by_name.events.routes import router as events
 from app.surfaces.run_by_name.keys.routes import router as keys
 from app.surfaces.run_by_name.runs.routes import router as runs
 from app.surfaces.run_by_name.whoami.routes import router as whoami
 
-SURFACE = Surface("/v1", (runs, keys, whoami), render)
+SURFACE = Surface("/v1", (runs, events, keys, whoami), render)
