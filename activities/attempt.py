@@ -120,7 +120,7 @@ class Attempt:
         step = self._prepared.step
         try:
             if step.when is not None and not _holds(step.id, evaluate(step.when, scope)):
-                return Skip(reason="Its `when` is not true.")
+                return Skip(unmet=True, reason="Its `when` is not true.")
             config = self._configure(scope, await self._disclose())
         except ExpressionError as error:
             raise StepError("expression_failed", str(error), retryable=False) from error

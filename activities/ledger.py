@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from activities.definitions import Definitions
-from activities.scopes import Scopes, describe, load, see
+from activities.scopes import Scopes, describe, happened, load, see
 from engine.book import (
     ADMIT,
     WAKE,
@@ -214,9 +214,11 @@ class Ledger:
             large = load(
                 tx, run_id, [(step, "") for step, row in rows.items() if not row.output_inline]
             )
+            data = steps.run_input(tx, run_id)
             return {
-                "input": steps.run_input(tx, run_id),
+                "input": data,
                 "run": describe(run_id, run) if run else None,
+                **(happened(run, data) if run else {}),
                 "steps": {step: see(rows.get(step), large.get(step)) for step in needed},
             }
 

@@ -1,4 +1,4 @@
-"""What an expression sees: `input`, `steps`, `run`, and in a loop `item` and `index`.
+"""What an expression sees: `input`, `event`, `entity`, `steps`, `run`; in a loop `item`, `index`.
 
 A run's input and a loop's items never change, so they are kept for the steps that follow.
 """
@@ -101,6 +101,7 @@ class Scopes:
         scope: dict[str, JsonValue] = {
             "input": data,
             "run": describe(call.run, run),
+            **happened(run, data),
             "steps": {
                 step_id: see(rows.get(step_id), loaded.get(step_id)) for step_id in prepared.needs
             },
@@ -132,6 +133,15 @@ def see(row: StepRow | None, large: JsonValue = None) -> JsonValue:
         "output": row.output if row.output_inline else large,
         "error": row.error if row.status is StepStatus.FAILED else None,
     }
+
+
+def happened(run: RunFacts, data: JsonValue) -> dict[str, JsonValue]:
+    """The variables `event` and `entity`, both null unless an event has started the run.
+
+    They are in its input; what anybody else has put there under these names is none of them.
+    """
+    told = data if run.event_id is not None and isinstance(data, dict) else {}
+    return {"event": told.get("event"), "entity": told.get("entity")}
 
 
 def describe(run_id: str, run: RunFacts) -> dict[str, JsonValue]:

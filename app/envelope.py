@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
-from uuid import uuid4
+from urllib.parse import unquote_to_bytes
 
 import pydantic_core
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -20,8 +20,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
+from app.services import correlation
 from app.services.auth import Caller
 from app.services.door import Refused, parse
 from app.services.state import State
@@ -53,8 +54,32 @@ STATUS: Mapping[type[SignalboxError], int] = {
     StepError: 500,
 }
 
-#: Status, stable code, message, what is wrong where -> the body that a surface publishes.
-Render = Callable[[int, str, str, Sequence[Problem]], Mapping[str, Any]]
+
+@dataclass(frozen=True)
+class Fault:
+    """What a request has got instead of what it asked for.
+
+    Attributes:
+        status: that of the error's kind; a surface may publish another.
+        code: stable and lower_snake.
+        problems: what is wrong where, if the request is not valid.
+        error: what was raised, for a surface that publishes more than this (a
+            `RequestValidationError` has the findings of pydantic) or less.
+    """
+
+    status: int
+    code: str
+    message: str
+    problems: Sequence[Problem]
+    error: Exception
+
+
+#: Stands for a slash inside of a segment while a path is matched; no decoded path holds it.
+_SLASH = "\udc2f"
+
+#: The status and the body that a surface publishes.
+Render = Callable[[Fault], tuple[int, Mapping[str, Any]]]
+_Matched = tuple[Match, Scope]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -106,6 +131,7 @@ Viewer = Annotated[Caller, Depends(Needs(Role.VIEWER))]
 Runner = Annotated[Caller, Depends(Needs(Role.RUNNER))]
 Operator = Annotated[Caller, Depends(Needs(Role.OPERATOR))]
 Editor = Annotated[Caller, Depends(Needs(Role.EDITOR))]
+Admin = Annotated[Caller, Depends(Needs(Role.ADMIN))]
 
 
 def services(request: Request) -> State:
@@ -128,6 +154,9 @@ def envelope(render: Render) -> type[APIRoute]:
     """The class of the routes of a surface."""
 
     class EnvelopeRoute(APIRoute):
+        def matches(self, scope: Scope) -> _Matched:
+            return _by_segments(super().matches, scope)
+
         def get_route_handler(self) -> Handler:
             role = _role_of(self)
             answer = super().get_route_handler()
@@ -137,8 +166,9 @@ def envelope(render: Render) -> type[APIRoute]:
                 try:
                     auth = services(request).auth
                     caller = await auth.caller(request.headers.getlist("authorization"))
+                    # Before its role is judged: the audit log has refusals too.
+                    request.state.caller, request.state.route = caller, self.path
                     caller.needs(role)
-                    request.state.caller = caller
                     if takes_body:
                         request = await _read(request)
                     return await answer(request)
@@ -148,6 +178,19 @@ def envelope(render: Render) -> type[APIRoute]:
             return handle
 
     return EnvelopeRoute
+
+
+def _by_segments(matches: Callable[[Scope], _Matched], scope: Scope) -> _Matched:
+    """Match the path with what is a slash only after percent-decoding inside of its segment."""
+    sent = scope.get("raw_path") or b""
+    if b"%2f" not in sent.lower():
+        return matches(scope)
+    segments = (unquote_to_bytes(part).decode(errors="replace") for part in sent.split(b"/"))
+    path = "/".join(part.replace("/", _SLASH) for part in segments)
+    match, found = matches({**scope, "path": path})
+    taken = found.get("path_params", {})
+    found_params = {name: value.replace(_SLASH, "/") for name, value in taken.items()}
+    return match, {**found, "path_params": found_params} if taken else found
 
 
 def _role_of(route: APIRoute) -> Role:
@@ -205,11 +248,12 @@ def respond(render: Render, error: Exception) -> Response:
             headers.update(error.headers or {})
         case _:
             status, code, message = 500, "internal_error", _logged(error)
-    if status == 401:
+    published, body = render(Fault(status, code, message, problems, error))
+    if published == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
+    if published == 503:
         headers["Retry-After"] = "1"
-    return Json(render(status, code, message, problems), status, headers)
+    return Json(body, published, headers)
 
 
 def _kind(error: SignalboxError) -> type[SignalboxError]:
@@ -223,9 +267,9 @@ def _problem(found: Mapping[str, Any]) -> Problem:
 
 
 def _logged(error: Exception) -> str:
-    correlation = uuid4().hex
-    log.error("unexpected error %s", correlation, exc_info=error)
-    return f"Something went wrong here. The log says more under {correlation}."
+    number = correlation.current()
+    log.error("unexpected error %s", number, exc_info=error)
+    return f"Something went wrong here. The log says more under {number}."
 
 
 def install(app: FastAPI, surfaces: Sequence[Surface]) -> None:
@@ -237,7 +281,7 @@ def install(app: FastAPI, surfaces: Sequence[Surface]) -> None:
 
     async def unanswered(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == 404:
-            error = NotFound("There is nothing at this path.")
+            error = HTTPException(404, "There is nothing at this path.")
         if isinstance(error, HTTPException) and error.status_code == 405:
             allowed = {"Allow": ", ".join(_methods(app, request))}
             error = HTTPException(405, "The path does not take this method.", allowed)

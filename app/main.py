@@ -9,18 +9,29 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 
 from activities.registry import catalog, step_types
 from app import probes
 from app.envelope import install, render_of, respond
+from app.services.aftermath import Aftermath
 from app.services.agents import Agents
+from app.services.audit import Audit, Audited
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
-from app.services.door import Door, Refused
+from app.services.door import IMPORT_DEADLINE, Bounds, Door, Refused
+from app.services.entities import Entities
+from app.services.entity_types import EntityTypes
 from app.services.health import Health
+from app.services.imports import Imports
+from app.services.keys import Keys
 from app.services.language import components
+from app.services.named_runs import ByName
+from app.services.one_offs import OneOffs
+from app.services.published_events import Events
+from app.services.retention import Retention
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -47,6 +58,10 @@ _OPENAPI = "/openapi.json"
 
 class Api(FastAPI):
     """The app; its OpenAPI document says that every path but the public ones needs a key."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Everything behind the audit log, so that every answer has its number, whoever made it."""
+        return Audited(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -102,7 +117,8 @@ def create_app(settings: Settings) -> FastAPI:
     def refuse(path: str, refused: Refused) -> Response:
         return respond(render_of(SURFACES, path), refused)
 
-    app.add_middleware(Door, answer=refuse)
+    imports = Bounds(settings.import_bytes, IMPORT_DEADLINE)
+    app.add_middleware(Door, answer=refuse, others={"/api/v1/entities/import": imports})
     return app
 
 
@@ -128,25 +144,36 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         steps = catalog()
         versions = Versions(steps)
         tail = Tail(database)
-        duties = [Upkeep(database, timetable).sweep]
+        audit = Audit(database, settings.audit_days)
+        retention = Retention(database, settings.event_days)
+        aftermath = Aftermath(database, dispatch)
+        duties = [aftermath.sweep, audit.purge, retention.sweep, Upkeep(database, timetable).sweep]
         sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs, duties)
         schedules = Schedules(database, timetable)
         workflows = Workflows(database, steps, dispatch, schedules)
         state = State(
             database=database,
             auth=auth,
+            audit=audit,
+            keys=Keys(database, auth, settings.pepper),
             dispatch=dispatch,
             agents=Agents(database),
             workflows=workflows,
             templates=Templates(database, workflows, builtin_templates()),
             runs=Runs(database, dispatch, steps, versions, settings.max_concurrent_runs),
+            by_name=ByName(database, dispatch, versions),
             run_pages=RunPages(database, versions),
             schedules=schedules,
+            one_offs=OneOffs(database, timetable),
             secrets=Secrets(database, settings.keyring),
+            events=Events(database, aftermath),
+            entity_types=EntityTypes(database),
+            entities=Entities(database, aftermath),
+            imports=Imports(database, aftermath),
             tail=tail,
             health=Health(database, dispatch),
         )
-        works = (tail.run, sweeper.run, dispatch.note_started)
+        works = (tail.run, sweeper.run, dispatch.note_started, audit.run, aftermath.run)
         tasks = [asyncio.create_task(_keep(work)) for work in works]
         try:
             yield state
@@ -155,6 +182,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await sweeper.stop()
+            await audit.stop()
     finally:
         await database.close()
 

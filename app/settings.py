@@ -59,6 +59,15 @@ class Settings(BaseSettings):
     )
     """The Temporal task queue that runs are given to."""
 
+    audit_days: int = Field(default=90, ge=1, validation_alias="SIGNALBOX_AUDIT_DAYS")
+    """How many days a call stays in the audit log."""
+
+    event_days: int = Field(default=90, ge=1, validation_alias="SIGNALBOX_EVENT_DAYS")
+    """How many days a published event stays, unless an open run needs it."""
+
+    import_bytes: int = Field(default=64 << 20, ge=1, validation_alias="SIGNALBOX_IMPORT_BYTES")
+    """How many bytes the body of one import may have."""
+
     @field_validator("api_key")
     @classmethod
     def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:

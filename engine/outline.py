@@ -18,11 +18,15 @@ class Outline:
     Attributes:
         body: the steps inside, for a loop.
         tolerated: the step's failure does not fail what it is in.
+        type: the step type.
+        name: what people call it; its id when it has no name.
     """
 
     step_id: str
     body: tuple["Outline", ...] = ()
     tolerated: bool = False
+    type: str = ""
+    name: str = ""
 
 
 def outline(steps: Sequence[Mapping[str, Any]], catalog: Catalog) -> tuple[Outline, ...]:
@@ -32,7 +36,9 @@ def outline(steps: Sequence[Mapping[str, Any]], catalog: Catalog) -> tuple[Outli
         kind = catalog.get(step["type"])
         body = step.get("config", {}).get(kind.body, ()) if kind and kind.body else ()
         tolerated = step.get("on_error") in ("continue", "fallback")
-        found.append(Outline(step["id"], outline(body, catalog), tolerated))
+        inside = outline(body, catalog)
+        name = step.get("name") or step["id"]
+        found.append(Outline(step["id"], inside, tolerated, step["type"], name))
     return tuple(found)
 
 

@@ -12,11 +12,20 @@ from sqlalchemy import bindparam, delete, select, update
 
 from engine.errors import Stale
 from engine.lifecycle import DefinitionStatus
+from store import triggers
 from store.clock import now
 from store.database import Tx
 from store.tables import runs, versions, workflows
 from store.values import encode
-from store.workflows import GET, WorkflowRow, add_version, found, row_of
+from store.workflows import (
+    GET,
+    Trigger,
+    WorkflowRow,
+    add_version,
+    found,
+    row_of,
+    trigger_columns,
+)
 
 # Built once: making a statement costs more than carrying it out.
 # `FOR NO KEY UPDATE` waits for the runs that are being started, and lets nobody start one until it
@@ -46,9 +55,12 @@ def revise(
     change_summary: str,
     tags: list[str] | None = None,
     trigger_type: str | None = None,
+    trigger: Trigger | None = None,
     read: Read = None,
 ) -> WorkflowRow:
     """The workflow with its next version; tags and trigger stay where none are given.
+
+    A workflow of another `trigger_type` than `event` has no trigger.
 
     Raises:
         NotFound: There is no such workflow in the organisation.
@@ -57,13 +69,18 @@ def revise(
     row = _locked(tx, org_id, workflow_id, read)
     at = _after(row)
     add_version(tx, row.id, row.version + 1, definition, change_summary, at)
+    trigger_type = trigger_type or row.trigger_type
+    bound = (trigger or row.trigger) if trigger_type == "event" else None
+    if bound != row.trigger:
+        triggers.forget_failure(tx, row.id)
     changed = _CHANGE.values(
         name=name,
         description=description,
         tags=encode([*(row.tags if tags is None else tags)]),
-        trigger_type=trigger_type or row.trigger_type,
+        trigger_type=trigger_type,
         version=row.version + 1,
         updated_at=at,
+        **trigger_columns(bound),
     )
     return row_of(tx.execute(changed, {"workflow": row.id}).one())
 

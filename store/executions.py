@@ -224,11 +224,14 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
     Raises:
         NotFound: there is no such run in the organisation.
         Invalid: there is no step `from_step`.
-        Conflict: the run is in another state, or what the step depends on has no result.
+        Conflict: the run is in another state, its input is not valid, or what the step depends on
+            has no result.
     """
     row = locked(tx, org_id, run_id)
     if row.intent is Intent.TERMINATE:
         raise Conflict("The run is still being terminated; try again.")
+    if row.error is not None and row.error["code"] == endings.INPUT_INVALID:
+        raise Conflict("The run's input does not fit the input_schema of its workflow.")
     if row.status not in RESUMABLE:
         raise Conflict(f"The run is {row.status}; only a paused, failed or cancelled one resumes.")
     resumption = resume_facts(_plan(tx, row, catalog), recorded(tx, run_id), from_step)

@@ -95,9 +95,15 @@ def remember(
     run_id: str | None = None,
     status_code: int | None = None,
     body: bytes | None = None,
+    fingerprint: str | None = None,
 ) -> None:
     """Add to a reservation what is known by now; what is None stays as it was."""
-    known: dict[str, Any] = {"run_id": run_id, "status_code": status_code, "body": body}
+    known: dict[str, Any] = {
+        "run_id": run_id,
+        "status_code": status_code,
+        "body": body,
+        "fingerprint": fingerprint,
+    }
     known = {name: value for name, value in known.items() if value is not None}
     if known:
         tx.execute(update(idempotency).where(_is(org_id, endpoint, key)).values(known))

@@ -3,6 +3,7 @@
 from sqlalchemy import select
 
 from engine.errors import NotFound
+from store import entity_types
 from store.clock import now
 from store.database import Tx, insert
 from store.ids import new_id
@@ -20,6 +21,7 @@ def ensure(tx: Tx, name: str) -> str:
             .on_conflict_do_nothing(index_elements=["name"])
         )
         found = tx.execute(find).scalar_one()
+        entity_types.add_builtin(tx, found)
     return str(found)
 
 

@@ -3,7 +3,7 @@
 What an execution does to its run (open, close, pause, cancel, resume) is in `store.executions`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -37,7 +37,7 @@ _DISPATCHED = (
 )
 #: What may be a megabyte long, and a list of runs does not show.
 _DATA = ("input", "output")
-_HEAD = [column for column in runs.c if column.name not in _DATA]
+LIST_COLUMNS = [column for column in runs.c if column.name not in _DATA]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class RunHead:
     depth: int
     schedule_id: str | None
     scheduled_at: int | None
+    event_id: str | None
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,12 @@ class Wanted:
     """Which runs a list is to have; what is None or empty does not matter.
 
     Attributes:
+        workflow_ids: of any of these workflows; none of them when it is empty.
         created_after: microseconds UTC, itself included; `created_before` as well.
     """
 
     workflow_id: str | None = None
+    workflow_ids: Collection[str] | None = None
     statuses: Sequence[RunStatus] = ()
     trigger: str | None = None
     created_after: int | None = None
@@ -129,6 +132,8 @@ class NewRun:
         schedule_id: the schedule that started it, with the time that it was due and the workflow
             id that its first execution has in Temporal already.
         parent: what started it, where that is a step of another run.
+        event_id: the published event that started it.
+        depth: how many runs started one another before it, through events; `parent` has its own.
     """
 
     org_id: str
@@ -143,6 +148,8 @@ class NewRun:
     scheduled_at: int | None = None
     temporal_id: str | None = None
     parent: Parent | None = None
+    event_id: str | None = None
+    depth: int = 0
 
 
 def accept(tx: Tx, new: NewRun) -> RunRow:
@@ -180,7 +187,8 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
             "parent_step_id": parent.step_id if parent else None,
             "parent_iteration": parent.iteration if parent else None,
             "awaited": parent is not None and parent.awaited,
-            "depth": parent.depth if parent else 0,
+            "depth": parent.depth if parent else new.depth,
+            "event_id": new.event_id,
         },
     ).one_or_none()
     if row is not None:
@@ -221,19 +229,21 @@ def page(
     """A page of the organisation's runs, newest first, and how many there are in all."""
     conditions = [runs.c.org_id == org_id, *_conditions(wanted)]
     rows = tx.execute(
-        select(*_HEAD)
+        select(*LIST_COLUMNS)
         .where(*conditions)
         .order_by(runs.c.created_at.desc(), runs.c.id.desc())
         .limit(limit)
         .offset(offset)
     )
     total = tx.execute(select(func.count()).select_from(runs).where(*conditions)).scalar_one()
-    return [RunHead(**_head(row)) for row in rows], total
+    return [head_of(row) for row in rows], total
 
 
 def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     if wanted.workflow_id is not None:
         yield runs.c.workflow_id == wanted.workflow_id
+    if wanted.workflow_ids is not None:
+        yield runs.c.workflow_id.in_(wanted.workflow_ids)
     if wanted.statuses:
         yield runs.c.status.in_(wanted.statuses)
     if wanted.trigger is not None:
@@ -296,6 +306,11 @@ def with_intent(tx: Tx, limit: int) -> list[RunRow]:
 def _oldest(tx: Tx, query: Select[Any], limit: int) -> list[RunRow]:
     ordered = query.order_by(runs.c.updated_at, runs.c.id).limit(limit)
     return [_row(row) for row in tx.execute(ordered)]
+
+
+def head_of(row: Row[Any]) -> RunHead:
+    """A row of `LIST_COLUMNS`, as this room passes it on."""
+    return RunHead(**_head(row))
 
 
 def _row(row: Row[Any]) -> RunRow:

@@ -53,7 +53,11 @@ class StepRow:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a step needs to know of its run; `placed` when it holds a place and knows of it."""
+    """What a step needs to know of its run; `placed` when it holds a place and knows of it.
+
+    Attributes:
+        event_id: the published event that has started it.
+    """
 
     org_id: str
     workflow_id: str
@@ -65,6 +69,7 @@ class RunFacts:
     intent: str | None
     created_at: int
     placed: bool
+    event_id: str | None
 
 
 #: What is read of a step: all but the items of a loop.
@@ -108,6 +113,7 @@ _RUN_FACTS = select(
     runs.c.created_at,
     runs.c.admitted,
     runs.c.parked,
+    runs.c.event_id,
 ).where(runs.c.id == bindparam("run"))
 _TOP = select(*COLUMNS).where(step_runs.c.run_id == bindparam("run"), step_runs.c.iteration == "")
 _RUN_INPUT = select(runs.c.input).where(runs.c.id == bindparam("run"))
@@ -119,7 +125,8 @@ def run_facts(tx: Tx, run_id: str) -> RunFacts | None:
     if row is None:
         return None
     placed = row.admitted and not row.parked
-    return RunFacts(*row[:6], RunStatus(row.status), row.intent, row.created_at, placed)
+    status = RunStatus(row.status)
+    return RunFacts(*row[:6], status, row.intent, row.created_at, placed, row.event_id)
 
 
 def run_input(tx: Tx, run_id: str) -> JsonValue:

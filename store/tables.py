@@ -52,7 +52,37 @@ api_keys = Table(
     Column("last_used_at", BigInteger),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("revoked_reason", String(500)),
+    #: The key that made it; NULL where the command line or the deployment did.
+    Column("created_by", String(32)),
     Index(None, "org_id"),
+)
+
+#: Every call whose key was known. Never a body, a value of a query, or a header.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("org_id", String(32), ForeignKey("organisations.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    #: As the key was called then; keys are renamed by rotation.
+    Column("key_id", String(32), nullable=False),
+    Column("key_name", String(200), nullable=False),
+    Column("method", String(16), nullable=False),
+    #: With `{names}` of parameters in it.
+    Column("route", String(200), nullable=False),
+    #: As it was sent, still percent-encoded, cut off at this length.
+    Column("path", String(1000), nullable=False),
+    #: A JSON list of the names of query parameters.
+    Column("parameters", Text, nullable=False),
+    #: NULL when the caller went before an answer began.
+    Column("status", Integer),
+    Column("duration_ms", Integer, nullable=False),
+    Column("client_ip", String(64)),
+    Column("correlation_id", String(128), nullable=False),
+    Index(None, "org_id", "at"),
+    Index(None, "org_id", "key_id", "at"),
+    Index(None, "at"),
 )
 
 workflows = Table(
@@ -69,8 +99,18 @@ workflows = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
+    #: The event that starts it, and under which conditions: an expression or a tree, as JSON.
+    Column("trigger_event", String(200)),
+    Column("trigger_conditions", Text),
     Index(None, "org_id", "name"),
     Index(None, "org_id", "created_at"),
+    Index(
+        None,
+        "org_id",
+        "trigger_event",
+        sqlite_where=text("trigger_event IS NOT NULL"),
+        postgresql_where=text("trigger_event IS NOT NULL"),
+    ),
 )
 
 #: Immutable. A version outlives its workflow while a run pins it.
@@ -132,6 +172,8 @@ runs = Table(
     #: The schedule that started it, and the time that it was due.
     Column("schedule_id", String(32)),
     Column("scheduled_at", BigInteger),
+    #: The published event that started it.
+    Column("event_id", String(32)),
     Index(None, "org_id", "created_at"),
     Index(None, "workflow_id", "created_at"),
     Index(
@@ -146,6 +188,12 @@ runs = Table(
         "created_at",
         sqlite_where=text("schedule_id IS NOT NULL"),
         postgresql_where=text("schedule_id IS NOT NULL"),
+    ),
+    Index(
+        None,
+        "event_id",
+        sqlite_where=text("event_id IS NOT NULL"),
+        postgresql_where=text("event_id IS NOT NULL"),
     ),
     Index(
         "ix_runs_with_intent",
@@ -184,6 +232,8 @@ step_runs = Table(
     Column("worker", String(64)),
     #: What a model was asked and answered, as counts of requests and tokens, over all attempts.
     Column("usage", Text),
+    #: What it used and what it made: a list of `engine.outcomes.Artifact`, or NULL.
+    Column("artifacts", Text),
     Column("wake_at", BigInteger),
     Column("started_at", BigInteger),
     Column("completed_at", BigInteger),
@@ -227,7 +277,17 @@ schedules = Table(
     Column("updated_at", BigInteger, nullable=False),
     #: Deleted here, and gone altogether once Temporal has deleted its own.
     Column("deleted_at", BigInteger),
+    #: What became of a start at one time: it was made, or it was given up and why.
+    Column("fired_at", BigInteger),
+    Column("canceled_at", BigInteger),
+    Column("cancel_reason", String(64)),
     Index(None, "workflow_id", "created_at"),
+    Index(
+        "ix_schedules_pending",
+        "run_at",
+        sqlite_where=text("run_at IS NOT NULL AND fired_at IS NULL AND canceled_at IS NULL"),
+        postgresql_where=text("run_at IS NOT NULL AND fired_at IS NULL AND canceled_at IS NULL"),
+    ),
 )
 
 #: An organisation's own templates; the builtin ones are files.

@@ -26,7 +26,7 @@ from store.clock import now
 from store.database import Tx
 from store.ids import new_id
 from store.tables import versions, workflows
-from store.values import decode_object, decode_strings, encode
+from store.values import decode, decode_object, decode_strings, encode
 
 # Built once: making a statement costs more than carrying it out.
 _DEFINITION = select(versions.c.definition).where(
@@ -39,6 +39,14 @@ GET = select(workflows).where(
 )
 # `FOR SHARE`: runs that start do not wait for each other.
 _HOLD = GET.with_for_update(read=True)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The event that starts a workflow; `conditions` are as `engine.conditions` takes them."""
+
+    event: str
+    conditions: JsonValue
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ class WorkflowRow:
     version: int
     created_at: int
     updated_at: int
+    trigger: Trigger | None = None
 
     @property
     def revision(self) -> str:
@@ -92,6 +101,7 @@ def create(
     status: str,
     trigger_type: str,
     tags: list[str],
+    trigger: Trigger | None = None,
     change_summary: str = "Initial version",
 ) -> WorkflowRow:
     """A new workflow and its version 1."""
@@ -109,6 +119,7 @@ def create(
             version=1,
             created_at=at,
             updated_at=at,
+            **trigger_columns(trigger),
         )
         .returning(workflows)
     ).one()
@@ -183,6 +194,43 @@ def found(tx: Tx, query: Select[Any], org_id: str, workflow_id: str) -> Workflow
     if row is None:
         raise NotFound("There is no such workflow.", code="workflow_not_found")
     return row_of(row)
+
+
+def named(tx: Tx, org_id: str, name: str) -> WorkflowRow | None:
+    """The workflow of exactly this name, for callers who know of no ids.
+
+    Names are not unique: an active one goes before all others and an archived one after them, then
+    the one that was changed last goes first. Source: contracts A-q7 and A-q8.
+    """
+    rank = case((workflows.c.status == "active", 0), (workflows.c.status == "archived", 2), else_=1)
+    row = tx.execute(
+        select(workflows)
+        .where(*_called(org_id, name))
+        .order_by(rank, workflows.c.updated_at.desc(), workflows.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else row_of(row)
+
+
+def ids_named(tx: Tx, org_id: str, name: str) -> list[str]:
+    """The ids of all workflows of exactly this name."""
+    return [*tx.execute(select(workflows.c.id).where(*_called(org_id, name))).scalars()]
+
+
+def _called(org_id: str, name: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        workflows.c.org_id == org_id,
+        workflows.c.name == name,
+        workflows.c.deleted_at.is_(None),
+    )
+
+
+def names(tx: Tx, workflow_ids: Collection[str]) -> dict[str, str]:
+    """What those of the workflows are called that were not deleted, whosever they are."""
+    there = select(workflows.c.id, workflows.c.name).where(
+        workflows.c.id.in_(workflow_ids), workflows.c.deleted_at.is_(None)
+    )
+    return {row.id: row.name for row in tx.execute(there)}
 
 
 def gone(tx: Tx, workflow_ids: Collection[str]) -> frozenset[str]:
@@ -302,6 +350,22 @@ def _tagged(tx: Tx, tag: str) -> ColumnElement[bool]:
     return exists(select(1).select_from(each).where(each.c.value == tag))
 
 
+def trigger_columns(trigger: Trigger | None) -> dict[str, str | None]:
+    """The columns that hold a trigger, or that there is none."""
+    conditions = None if trigger is None else trigger.conditions
+    return {
+        "trigger_event": None if trigger is None else trigger.event,
+        "trigger_conditions": None if conditions is None else encode(conditions),
+    }
+
+
+def _trigger_of(row: Row[Any]) -> Trigger | None:
+    if row.trigger_event is None:
+        return None
+    conditions = row.trigger_conditions
+    return Trigger(row.trigger_event, None if conditions is None else decode(conditions))
+
+
 def row_of(row: Row[Any]) -> WorkflowRow:
     """A row of the table, as this room passes it on."""
     return WorkflowRow(
@@ -315,4 +379,5 @@ def row_of(row: Row[Any]) -> WorkflowRow:
         version=row.version,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        trigger=_trigger_of(row),
     )

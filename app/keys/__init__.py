@@ -1,1 +1,1 @@
-"""`signalbox keys`: making, listing and revoking API keys from the command line."""
+"""`signalbox keys`: making, listing, rotating and revoking API keys from the command line."""

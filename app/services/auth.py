@@ -1,6 +1,7 @@
 """Who is calling: API keys, looked up in the store and remembered for a moment.
 
-A revoked key works for `REMEMBERED` seconds at most; reliability §3.2.
+A revoked key works for `REMEMBERED` seconds at most, and not at all in the process that revoked it;
+reliability §3.2.
 """
 
 import time
@@ -14,12 +15,20 @@ from store.database import Database, Tx
 from store.keys import KeyRow
 
 #: Seconds that a key which was found is trusted without another look.
-REMEMBERED = 5.0
+REMEMBERED = 1.0
 #: Keys that are remembered at once; more than that are looked up again.
 _ROOM = 4_096
 _LONGEST = 512
 #: Microseconds between two notes of when a key was last used.
 _USED = 60_000_000
+
+
+class NoCredentials(Unauthorized):
+    """An API key is needed."""
+
+
+class RoleTooLow(Forbidden):
+    """The key's role does not allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +38,16 @@ class Caller:
     org_id: str
     key_id: str
     role: Role
+    key_name: str
 
     def needs(self, role: Role) -> None:
         """Refuse the caller when its key has a lower role.
 
         Raises:
-            Forbidden: it has.
+            RoleTooLow: it has.
         """
         if not self.role.allows(role):
-            raise Forbidden(f"The key is {self.role}; this needs {role} or higher.")
+            raise RoleTooLow(f"The key is {self.role}; this needs {role} or higher.")
 
 
 class Auth:
@@ -52,8 +62,11 @@ class Auth:
         """The caller that the values of the `Authorization` header name.
 
         Raises:
-            Unauthorized: there is not exactly one, or its key is unknown, expired or revoked.
+            NoCredentials: there is none.
+            Unauthorized: there is more than one, or its key is unknown, expired or revoked.
         """
+        if not authorization:
+            raise NoCredentials()
         if len(authorization) != 1:
             raise Unauthorized()
         scheme, _, token = authorization[0].partition(" ")
@@ -70,11 +83,17 @@ class Auth:
         if row is None:
             raise Unauthorized()
         await self._note_use(row)
-        caller = Caller(row.org_id, row.id, row.role)
+        caller = Caller(row.org_id, row.id, row.role, row.name)
         if len(self._known) >= _ROOM:
             self._known.clear()
         self._known[mark] = (now + REMEMBERED, caller)
         return caller
+
+    def forget(self, key_id: str) -> None:
+        """Look the key up again when it comes next: it has been revoked."""
+        self._known = {
+            mark: known for mark, known in self._known.items() if known[1].key_id != key_id
+        }
 
     async def _note_use(self, row: KeyRow) -> None:
         if row.last_used_at is None or row.last_used_at < clock.now() - _USED:

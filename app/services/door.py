@@ -8,7 +8,9 @@ are those of reliability §3.6.
 import asyncio
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from starlette.responses import Response
@@ -20,6 +22,8 @@ from engine.errors import SignalboxError
 LARGEST_BODY = 1 << 20
 #: Seconds from the first byte of a request to the last of its body.
 BODY_DEADLINE = 15.0
+#: Seconds that all parts of an import are waited for.
+IMPORT_DEADLINE = 600.0
 DEEPEST = 64
 MOST_NODES = 50_000
 LONGEST_STRING = 256 << 10
@@ -51,13 +55,7 @@ def parse(body: bytes) -> Any:
             repeated key or half a surrogate pair, or is too deep or too large.
     """
     try:
-        value = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_constant,
-        )
+        value = DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError:
         raise malformed("The body is not UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -65,55 +63,69 @@ def parse(body: bytes) -> Any:
             f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
     except RecursionError:
-        raise _too_deep() from None
-    _measure(value)
+        raise too_deep() from None
+    measure(value)
     return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise malformed("The body has an object with the same key twice.")
+        raise malformed("The JSON has an object with the same key twice.")
     return found
 
 
 def _integer(text: str) -> int:
     if len(text) > _INT64_DIGITS or (number := int(text)) not in _INT64:
-        raise malformed("The body has an integer that does not fit into 64 bits.")
+        raise malformed("The JSON has an integer that does not fit into 64 bits.")
     return number
 
 
 def _float(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise malformed("The body has a number that is too large.")
+        raise malformed("The JSON has a number that is too large.")
     return number
 
 
 def _constant(text: str) -> float:
-    raise malformed(f"The body has {text}, which is not JSON.")
+    raise malformed(f"The JSON has {text}, which is not JSON.")
 
 
-def _too_deep() -> Refused:
-    return malformed(f"The body is nested deeper than {DEEPEST} levels.")
+#: Reads strict JSON; depth, nodes and strings are what `measure` bounds.
+DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=_float,
+    parse_constant=_constant,
+)
 
 
-def _measure(value: Any) -> None:
-    """Bound depth, nodes and strings; level by level, so that depth costs no recursion."""
+def too_deep() -> Refused:
+    """A 400 for JSON that is nested too deep."""
+    return malformed(f"The JSON is nested deeper than {DEEPEST} levels.")
+
+
+def measure(value: Any) -> None:
+    """Bound depth, nodes and strings; level by level, so that depth costs no recursion.
+
+    Raises:
+        Refused: it is too deep or too large.
+    """
     level: list[Any] = [value]
     nodes = 0
     depth = 0
     while level:
         nodes += len(level)
         if nodes > MOST_NODES:
-            raise malformed(f"The body has more than {MOST_NODES} values.")
+            raise malformed(f"The JSON has more than {MOST_NODES} values.")
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):
                 _measure_string(item)
             elif isinstance(item, dict | list):
                 if depth == DEEPEST:
-                    raise _too_deep()
+                    raise too_deep()
                 below += _inside(item)
         level = below
         depth += 1
@@ -129,12 +141,12 @@ def _inside(item: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 def _measure_string(text: str) -> None:
     if len(text) > LONGEST_STRING:
-        raise malformed(f"The body has a string of more than {LONGEST_STRING} characters.")
+        raise malformed(f"The JSON has a string of more than {LONGEST_STRING} characters.")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise malformed("The body has half of a surrogate pair.") from None
+            raise malformed("The JSON has half of a surrogate pair.") from None
 
 
 #: What users have put in is never guessed to be a page, and never kept by a cache.
@@ -155,80 +167,96 @@ def _marked(send: Send) -> Send:
     return marked
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What a body may be: bytes, and seconds that all of its parts are waited for."""
+
+    largest: int = LARGEST_BODY
+    deadline: float = BODY_DEADLINE
+
+
 class Door:
     """ASGI middleware: refuses bodies that are too large or too slow.
 
     Args:
         app: what stands behind the door.
         answer: makes the response to what is refused before anything has read the body.
-        largest: bytes.
-        deadline: seconds.
+        bounds: of every body; the usual ones when not given.
+        others: of those that are sent to these paths.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         answer: Callable[[str, Refused], Response],
-        largest: int = LARGEST_BODY,
-        deadline: float = BODY_DEADLINE,
+        bounds: Bounds | None = None,
+        others: Mapping[str, Bounds] = MappingProxyType({}),
     ) -> None:
         self._app = app
         self._answer = answer
-        self._largest = largest
-        self._deadline = deadline
+        self._bounds = bounds or Bounds()
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, with a `receive` that counts and looks at the clock."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = self._refuse_unread(scope)
+        bounds = self._others.get(scope["path"], self._bounds)
+        refused = _refuse_unread(scope, bounds)
         if refused is not None:
             await self._answer(scope["path"], refused)(scope, receive, _marked(send))
             return
-        await self._app(scope, self._counting(receive), _marked(send))
+        await self._app(scope, _counting(receive, bounds), _marked(send))
 
-    def _refuse_unread(self, scope: Scope) -> Refused | None:
-        """What the headers alone give away."""
-        named = {
-            name: value
-            for name, value in scope["headers"]
-            if name in (b"content-length", b"transfer-encoding", b"content-encoding")
-        }
-        length = named.get(b"content-length")
-        if length is not None and b"transfer-encoding" in named:
-            return malformed("A body has a length or is chunked, not both.")
-        if length is not None and not (length.isdigit() and len(length) <= _INT64_DIGITS):
-            return malformed("Content-Length is not a number.")
-        if length is not None and int(length) > self._largest:
-            return self._too_large()
-        if named.get(b"content-encoding", b"identity").lower() != b"identity":
-            return Refused(415, "unsupported_media_type", "A compressed body is not accepted.")
-        return None
 
-    def _too_large(self) -> Refused:
-        return Refused(413, "payload_too_large", f"The body is larger than {self._largest} bytes.")
+def _refuse_unread(scope: Scope, bounds: Bounds) -> Refused | None:
+    """What the headers alone give away."""
+    named = {
+        name: value
+        for name, value in scope["headers"]
+        if name in (b"content-length", b"transfer-encoding", b"content-encoding")
+    }
+    length = named.get(b"content-length")
+    if length is not None and b"transfer-encoding" in named:
+        return malformed("A body has a length or is chunked, not both.")
+    if length is not None and not (length.isdigit() and len(length) <= _INT64_DIGITS):
+        return malformed("Content-Length is not a number.")
+    if length is not None and int(length) > bounds.largest:
+        return _too_large(bounds)
+    if named.get(b"content-encoding", b"identity").lower() != b"identity":
+        return Refused(415, "unsupported_media_type", "A compressed body is not accepted.")
+    return None
 
-    def _counting(self, receive: Receive) -> Receive:
-        until = asyncio.get_running_loop().time() + self._deadline
-        size = 0
-        complete = False
 
-        async def counted() -> Message:
-            nonlocal size, complete
-            if complete:
-                return await receive()
-            try:
-                async with asyncio.timeout_at(until):
-                    message = await receive()
-            except TimeoutError:
-                raise Refused(
-                    408, "request_timeout", f"The body took longer than {self._deadline:g} s."
-                ) from None
-            size += len(message.get("body", b""))
-            if size > self._largest:
-                raise self._too_large()
-            complete = not message.get("more_body", False)
-            return message
+def _too_large(bounds: Bounds) -> Refused:
+    return Refused(413, "payload_too_large", f"The body is larger than {bounds.largest} bytes.")
 
-        return counted
+
+def _counting(receive: Receive, bounds: Bounds) -> Receive:
+    """A `receive` that counts bytes, and the seconds that the client lets us wait."""
+    clock = asyncio.get_running_loop().time
+    left = bounds.deadline
+    size = 0
+    complete = False
+
+    async def counted() -> Message:
+        nonlocal left, size, complete
+        if complete:
+            return await receive()
+        began = clock()
+        try:
+            async with asyncio.timeout(left):
+                message = await receive()
+        except TimeoutError:
+            raise Refused(
+                408, "request_timeout", f"The body took longer than {bounds.deadline:g} s."
+            ) from None
+        left -= clock() - began
+        size += len(message.get("body", b""))
+        if size > bounds.largest:
+            raise _too_large(bounds)
+        complete = not message.get("more_body", False)
+        return message
+
+    return counted

@@ -13,6 +13,10 @@ from store.database import Tx
 LONGEST = 255
 #: Goes into every fingerprint, so that a new way to make them never matches an old one.
 _VERSION = "1"
+_TWICE = "Idempotency-Key must be sent once."
+_WHERE = "header.idempotency-key"
+#: What is said of a key that comes again with another body.
+REUSED = "The Idempotency-Key came before with another body."
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class Once:
 
     Attributes:
         endpoint: method and concrete path, so that two workflows never share a key.
-        fingerprint: a digest of the body that does not depend on spacing or the order of keys.
+        fingerprint: a digest of the body that does not depend on spacing or the order of keys;
+            empty where the body makes no difference.
     """
 
     endpoint: str
@@ -49,12 +54,27 @@ def recall(tx: Tx, org_id: str, once: Once) -> Earlier | None:
     if earlier is None:
         return None
     if earlier.fingerprint != once.fingerprint:
-        raise Invalid(
-            "The Idempotency-Key came before with another body.", code="idempotency_key_reused"
-        )
+        raise Invalid(REUSED, code="idempotency_key_reused")
     if earlier.run_id is None or earlier.status_code is None or earlier.body is None:
         raise Conflict("The first request of this key is under way.")
     return Earlier(earlier.run_id, earlier.status_code, earlier.body)
+
+
+def once_for_any_body(headers: Sequence[str], endpoint: str) -> Once | None:
+    """What the values of the header ask for on `/v1`, where the body makes no difference.
+
+    Spaces around a key do not belong to it, and an empty one is none; contracts A-q5.
+
+    Raises:
+        Invalid: there are two of them, or the key is too long or not printable ASCII.
+    """
+    where = "header.Idempotency-Key"
+    if len(headers) > 1:
+        raise _invalid(_TWICE, where)
+    key = headers[0].strip() if headers else ""
+    if not key:
+        return None
+    return Once(endpoint, _valid(key, where), "")
 
 
 def once(headers: Sequence[str], endpoint: str, document: Any) -> Once | None:
@@ -66,13 +86,18 @@ def once(headers: Sequence[str], endpoint: str, document: Any) -> Once | None:
     if not headers:
         return None
     if len(headers) > 1:
-        raise _invalid("Idempotency-Key must be sent once.")
-    (key,) = headers
-    if not 1 <= len(key) <= LONGEST or not (key.isascii() and key.isprintable()):
-        raise _invalid(f"Idempotency-Key must be 1 to {LONGEST} printable ASCII characters.")
+        raise _invalid(_TWICE)
+    key = _valid(headers[0])
     text = "\n".join((_VERSION, endpoint, values.encode(document, sort=True)))
     return Once(endpoint, key, sha256(text.encode()).hexdigest())
 
 
-def _invalid(message: str) -> Invalid:
-    return Invalid(message, problems=[Problem(message, path="header.idempotency-key")])
+def _valid(key: str, where: str = _WHERE) -> str:
+    if not 1 <= len(key) <= LONGEST or not (key.isascii() and key.isprintable()):
+        message = f"Idempotency-Key must be 1 to {LONGEST} printable ASCII characters."
+        raise _invalid(message, where)
+    return key
+
+
+def _invalid(message: str, where: str = _WHERE) -> Invalid:
+    return Invalid(message, problems=[Problem(message, path=where)])

@@ -3,9 +3,17 @@
 from dataclasses import dataclass
 
 from app.services.agents import Agents
+from app.services.audit import Audit
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
+from app.services.entities import Entities
+from app.services.entity_types import EntityTypes
 from app.services.health import Health
+from app.services.imports import Imports
+from app.services.keys import Keys
+from app.services.named_runs import ByName
+from app.services.one_offs import OneOffs
+from app.services.published_events import Events
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
 from app.services.schedules import Schedules
@@ -22,13 +30,21 @@ class State:
 
     database: Database
     auth: Auth
+    audit: Audit
+    keys: Keys
     dispatch: Dispatch
     agents: Agents
     workflows: Workflows
     templates: Templates
     runs: Runs
+    by_name: ByName
     run_pages: RunPages
     schedules: Schedules
+    one_offs: OneOffs
     secrets: Secrets
+    events: Events
+    entity_types: EntityTypes
+    entities: Entities
+    imports: Imports
     tail: Tail
     health: Health

@@ -20,10 +20,10 @@ CHARACTERS_PER_STEP = 16  # of text that is built or parsed
 class Meter:
     """Counts the steps of one evaluation down; shared by the placeholders of one template."""
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "steps")
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
-        self.left = steps
+        self.left = self.steps = steps
 
     def spend(self, steps: int) -> None:
         """Pay for work.
@@ -33,7 +33,7 @@ class Meter:
         """
         self.left -= steps
         if self.left < 0:
-            raise OverBudget(f"this needs more than {MAX_STEPS:,} steps of work")
+            raise OverBudget(f"this needs more than {self.steps:,} steps of work")
 
     def build_text(self, characters: int) -> None:
         """Pay for a text of so many characters."""

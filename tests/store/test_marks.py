@@ -60,7 +60,7 @@ async def test_what_marks_leave(database: Database, world: World) -> None:
             assert found.wake_at is None
         for step, reason in reasons.items():
             assert row(tx, run, step).error == {"reason": reason}
-        assert row(tx, run, "fresh").outcome == Skip()
+        assert row(tx, run, "fresh").outcome == Skip(unmet=True)
         # The failure that it was waiting with is what it has failed with.
         assert row(tx, run, "retry").error == {"code": "bad", "message": "Bad."}
         woken = row(tx, run, "asleep")

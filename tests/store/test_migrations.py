@@ -13,7 +13,7 @@ from engine.errors import Unavailable
 from store import migrate, organisations
 from store.connect import parse
 from store.database import Database
-from store.tables import metadata
+from store.schema import metadata
 from store.tables import organisations as organisation_table
 
 ROOT = Path(__file__).parents[2]

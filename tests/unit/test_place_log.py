@@ -41,6 +41,7 @@ ROW = RunRow(
     depth=0,
     schedule_id=None,
     scheduled_at=None,
+    event_id=None,
 )
 
 

@@ -2,7 +2,9 @@
 
 from app.envelope import Surface
 from app.surfaces.full_engine.agents.routes import router as agents
+from app.surfaces.full_engine.audit.routes import router as audit
 from app.surfaces.full_engine.errors import render
+from app.surfaces.full_engine.keys.routes import router as keys
 from app.surfaces.full_engine.runs.reading import router as run_pages
 from app.surfaces.full_engine.runs.routes import router as runs
 from app.surfaces.full_engine.schedules.routes import router as schedules
@@ -14,6 +16,6 @@ from app.surfaces.full_engine.workflows.routes import router as workflows
 #: Literal segments first: `{workflow_id}` would take them for an id.
 SURFACE = Surface(
     "/api/workflows",
-    (run_pages, runs, schedules, templates, step_types, workflows, agents, secrets),
+    (run_pages, runs, schedules, templates, step_types, workflows, agents, secrets, keys, audit),
     render,
 )

@@ -1,10 +1,10 @@
 """The error body of `/api/workflows`: flat, with the published code of its status."""
 
-from collections.abc import Sequence
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
+from app.envelope import Fault
 from engine.errors import Problem
 
 #: The published word for a status; contracts §3.1. Other statuses keep the code of their error.
@@ -36,13 +36,14 @@ class ErrorOut(TypedDict):
     problems: NotRequired[list[ProblemOut]]
 
 
-def render(status: int, code: str, message: str, problems: Sequence[Problem]) -> ErrorOut:
-    """The body of an error."""
-    body = ErrorOut(error=PUBLISHED.get(status, code), message=message, status=status)
-    if problems:
-        body["errors"] = [problem.message for problem in problems]
-        body["problems"] = [problem_out(problem) for problem in problems]
-    return body
+def render(fault: Fault) -> tuple[int, ErrorOut]:
+    """The answer to an error."""
+    status = fault.status
+    body = ErrorOut(error=PUBLISHED.get(status, fault.code), message=fault.message, status=status)
+    if fault.problems:
+        body["errors"] = [problem.message for problem in fault.problems]
+        body["problems"] = [problem_out(problem) for problem in fault.problems]
+    return status, body
 
 
 def problem_out(problem: Problem) -> ProblemOut:

@@ -12,6 +12,8 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
+from app.services import spelling
+
 #: Text that every database column takes: a NUL has no place in PostgreSQL.
 Words = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
 
@@ -30,7 +32,7 @@ Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: What stands before the hex digits of an id.
-Prefix = Literal["wf_", "run_", "sched_", "tpl_", "agent_"]
+Prefix = Literal["wf_", "run_", "sched_", "tpl_", "agent_", "cbevt_"]
 
 
 class In(BaseModel):
@@ -47,17 +49,12 @@ class DoneOut(TypedDict):
 
 def spelled(prefix: Prefix, hexadecimal: str) -> str:
     """An id as it is written here."""
-    return f"{prefix}{hexadecimal}"
+    return spelling.spelled(prefix, hexadecimal)
 
 
 def bare(prefix: Prefix, written: str) -> str:
-    """The hex digits of an id; what is no id becomes one that nothing has.
-
-    So the store answers all that is unknown, foreign or misspelt in the same words.
-    """
-    digits = written.removeprefix(prefix)
-    fits = digits != written and len(digits) == 32 and set(digits) <= set("0123456789abcdef")
-    return digits if fits else "-"
+    """The hex digits of an id; `spelling.bare` says what becomes of one that is none."""
+    return spelling.bare(prefix, written)
 
 
 def iso(micros: int) -> str:

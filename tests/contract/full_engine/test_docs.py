@@ -22,10 +22,10 @@ def routes(app: FastAPI) -> dict[tuple[str, str], str]:
     """Method and path of every route that needs a key, and the role that it needs."""
     found = {}
     for route in app.router.routes:
-        if isinstance(route, APIRoute) and route.path.startswith("/api/"):
-            (needs,) = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs)]
-            for method in route.methods or ():
-                found[method, route.path] = str(needs.role)
+        if isinstance(route, APIRoute):
+            needs = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs)]
+            for method in route.methods or () if needs else ():
+                found[method, route.path] = str(needs[0].role)
     return found
 
 

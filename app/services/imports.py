@@ -1,0 +1,277 @@
+"""Bulk import: records out of one long body, a batch at a time.
+
+A batch is one transaction with its events and the runs that they start, and those are dispatched
+before the next batch is read: so a client that is quicker than the database waits, and nothing
+piles up. Rows that are not as their type says are told and passed over.
+
+With an `Idempotency-Key` the id of a record follows from the key, the row and what is in it. So the
+same body may be sent again after it was cut off anywhere, and no record is made or told of twice.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from app.services.aftermath import Aftermath
+from app.services.auth import Caller
+from app.services.door import Refused
+from app.services.entities import known_type
+from app.services.once import REUSED, Once
+from app.services.published_events import Answered
+from app.services.rows import CSV, Body, Row
+from engine.errors import Invalid, Problem
+from engine.records import from_cell, slug_in
+from store import entities, entity_types, idempotency, publishing
+from store.database import Database, Tx
+from store.entities import NewEntity
+from store.entity_types import TypeRow
+from store.idempotency import Remembered
+from store.ids import derived_id, new_id
+from store.publishing import Verdicts
+from store.runs import RunRow
+from store.values import encode
+
+#: Rows of one transaction, and characters of their fields.
+BATCH = 250
+_BATCH_SIZE = 1 << 20
+#: Rows whose errors are told, and characters of what is said of one.
+TOLD = 100
+_MESSAGE = 300
+
+
+class RowError(NamedTuple):
+    """What is wrong with a row, from 1."""
+
+    row: int
+    message: str
+
+
+@dataclass
+class Imported:
+    """What has come of an import; `errors` are the first `TOLD`."""
+
+    imported: int = 0
+    failed: int = 0
+    errors: list[RowError] = field(default_factory=list)
+
+    def refuse(self, row: int, message: str) -> None:
+        """Count a row that could not be used."""
+        self.failed += 1
+        if len(self.errors) < TOLD:
+            self.errors.append(RowError(row, message[:_MESSAGE]))
+
+
+class _Line(NamedTuple):
+    """A row with the ids that it has however often its transaction is tried."""
+
+    row: Row
+    id: str
+    event_id: str
+
+
+class _Batch(NamedTuple):
+    """What one transaction has come to; `imported` counts rows that are there by now."""
+
+    imported: int
+    refused: list[RowError]
+    runs: list[RunRow]
+
+
+class Imports:
+    """Imports into every organisation, each through its callers."""
+
+    def __init__(self, database: Database, aftermath: Aftermath) -> None:
+        self._database = database
+        self._aftermath = aftermath
+
+    async def run(
+        self,
+        caller: Caller,
+        type_named: str | None,
+        body: Body,
+        once: Once | None,
+        answer: Callable[[Imported], Answered],
+    ) -> Answered:
+        """Import every row of a body.
+
+        Args:
+            caller: whose records they become.
+            type_named: the id or the name of their type, unless the body names it first.
+            body: its rows.
+            once: see above; once there is an answer the same key gets it again.
+            answer: makes the answer.
+
+        Raises:
+            Invalid: there is no such type, or none is named (nothing was imported then), or the
+                key came before with another body (`idempotency_key_reused`).
+            Refused: the body cannot be read on; rows before that place are imported, and the
+                message says how many.
+        """
+        if once is None:
+            return answer(
+                await _Import(self._database, self._aftermath, caller, type_named).of(body)
+            )
+        reserved = await self._database.write(partial(_reserve, caller.org_id, once))
+        if reserved.status_code is not None and reserved.body is not None:
+            await body.drain()
+            if _fingerprint(type_named, body) != reserved.fingerprint:
+                raise Invalid(REUSED, code="idempotency_key_reused")
+            return Answered(reserved.status_code, reserved.body, replayed=True)
+        keyed = _Keyed(f"{reserved.created_at // 1_000:012x}", caller.org_id, once.key)
+        done = await _Import(self._database, self._aftermath, caller, type_named, keyed).of(body)
+        answered = answer(done)
+        await self._database.write(
+            lambda tx: idempotency.remember(
+                tx,
+                caller.org_id,
+                once.endpoint,
+                once.key,
+                status_code=answered.status,
+                body=answered.body,
+                fingerprint=_fingerprint(type_named, body),
+            )
+        )
+        return answered
+
+
+def _reserve(org_id: str, once: Once, tx: Tx) -> Remembered:
+    """What is known of the key, which is taken when it is new."""
+    while True:
+        known = idempotency.reserve(tx, org_id, once.endpoint, once.key, "")
+        if known is not None:
+            return known
+
+
+def _fingerprint(type_named: str | None, body: Body) -> str:
+    text = f"{body.kind}\n{type_named or ''}\n{body.digest}"
+    return sha256(text.encode()).hexdigest()
+
+
+class _Keyed(NamedTuple):
+    """What ids are made of: the time of a key, as ids begin with it, whose it is, and the key."""
+
+    near: str
+    org_id: str
+    key: str
+
+    def id_of(self, row: Row) -> str:
+        """The id of the record of a row: the same for the same key, place and content."""
+        content = encode(row.fields, sort=True)
+        return derived_id(self.near, f"{self.org_id}/{self.key}/{row.number}/{content}")
+
+
+class _Import:
+    """One import under way."""
+
+    def __init__(
+        self,
+        database: Database,
+        aftermath: Aftermath,
+        caller: Caller,
+        type_named: str | None,
+        keyed: _Keyed | None = None,
+    ) -> None:
+        self._database = database
+        self._aftermath = aftermath
+        self._org_id = caller.org_id
+        self._type_named = type_named
+        self._keyed = keyed
+        self._done = Imported()
+        self._dispatching = True
+
+    async def of(self, body: Body) -> Imported:
+        """Import all of it."""
+        batch: list[_Line] = []
+        size = 0
+        try:
+            async for row in body.rows():
+                if row.fields is None:
+                    self._done.refuse(row.number, row.message)
+                    continue
+                batch.append(
+                    _Line(row, self._keyed.id_of(row) if self._keyed else new_id(), new_id())
+                )
+                size += row.size
+                if len(batch) == BATCH or size > _BATCH_SIZE:
+                    await self._write(body, batch)
+                    batch, size = [], 0
+        except Refused as error:
+            if batch:
+                await self._write(body, batch)
+            told = f"{error.message} {self._done.imported} rows before that were imported."
+            raise Refused(error.status, error.stable_code, told) from error
+        await self._write(body, batch)
+        return self._done
+
+    async def _write(self, body: Body, batch: Sequence[_Line]) -> None:
+        named = body.type_named or self._type_named
+        if named is None or self._type_named not in (None, named):
+            message = (
+                "entityTypeId: must be named, in the query or before the entities, and only one."
+            )
+            raise Invalid(message, problems=[Problem(message, path="entityTypeId")])
+        written = await publishing.publishing(
+            self._database,
+            partial(
+                _write,
+                self._org_id,
+                named,
+                batch,
+                key=self._keyed.key if self._keyed else None,
+                csv=body.kind == CSV,
+            ),
+        )
+        self._done.imported += written.imported
+        for refused in written.refused:
+            self._done.refuse(*refused)
+        if self._dispatching:
+            # Once Temporal is away, the sweeper starts what is still to come.
+            self._dispatching = await self._aftermath.follow(written.runs)
+
+
+def _write(
+    org_id: str,
+    named: str,
+    batch: Sequence[_Line],
+    tx: Tx,
+    verdicts: Verdicts,
+    *,
+    key: str | None,
+    csv: bool,
+) -> _Batch:
+    with known_type("entityTypeId"):
+        kind = entity_types.hold(tx, org_id, named)
+    columns = _Columns(kind) if csv else None
+    new, refused = [], []
+    for line in batch:
+        assert line.row.fields is not None
+        fields = columns.read(line.row.fields) if columns else line.row.fields
+        fields = entities.without_nulls(fields)
+        try:
+            entities.check(kind, fields)
+        except Invalid as error:
+            told = "; ".join(problem.message for problem in error.problems)
+            refused.append(RowError(line.row.number, told or error.message))
+        else:
+            new.append(NewEntity(fields, line.id, line.event_id))
+    depth = publishing.depth_of(tx, org_id, key)
+    runs = entities.add(tx, kind, new, verdicts, depth)
+    return _Batch(len(new), refused, runs)
+
+
+class _Columns:
+    """Which field a column of a CSV file is: named by its slug or its name, or one of no field."""
+
+    def __init__(self, kind: TypeRow) -> None:
+        self._fields: dict[str, dict[str, Any]] = {slug_in(one): one for one in kind.fields}
+        self._slugs = {str(one.get("name")): slug_in(one) for one in kind.fields}
+
+    def read(self, cells: dict[str, str]) -> dict[str, Any]:
+        """The fields that the cells of a row stand for."""
+        found = {}
+        for column, cell in cells.items():
+            slug = column if column in self._fields else self._slugs.get(column, column)
+            found[slug] = from_cell(self._fields.get(slug), cell)
+        return found

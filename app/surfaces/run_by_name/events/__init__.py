@@ -1,0 +1,1 @@
+"""Events: publish one, and see what it has started."""

@@ -1,0 +1,343 @@
+"""Records: what workflows are about. Each change of one is published in the same transaction.
+
+Deleted is only marked; a record can be restored for 30 days, and is gone after that. The type is
+held first, then the record's row, then what `store.publishing` locks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import Row, Select, bindparam, delete, exists, func, select, update
+
+from engine.errors import Conflict, Invalid, NotFound
+from engine.records import CREATED, DELETED, UPDATED, event_name, record_problems
+from store import entity_types, publishing
+from store.clock import DAY, now
+from store.database import Tx
+from store.entity_types import TypeRow
+from store.ids import new_id
+from store.publishing import NewEvent, Subject, Verdicts
+from store.record_tables import assessments, entities
+from store.record_tables import entity_types as entity_types_table
+from store.runs import RunRow
+from store.values import decode_object, encode
+
+#: How long a deleted record can be restored.
+RESTORABLE = 30 * DAY
+#: Bytes of the fields of one record, as JSON.
+LARGEST = 256 * 1024
+
+# Built once: making a statement costs more than carrying it out.
+_GET = select(entities).where(
+    entities.c.id == bindparam("entity"), entities.c.org_id == bindparam("org")
+)
+_LOCK = _GET.with_for_update(key_share=True)
+_LIVE = _GET.where(
+    entities.c.archived_at.is_(None),
+    entities.c.type_id
+    == select(entity_types_table.c.id)
+    .where(
+        entity_types_table.c.org_id == bindparam("org"),
+        entity_types_table.c.name == bindparam("type"),
+    )
+    .scalar_subquery(),
+)
+
+
+@dataclass(frozen=True)
+class EntityRow:
+    """A record. Times are microseconds UTC; `archived_at` is when it was deleted."""
+
+    id: str
+    org_id: str
+    type_id: str
+    fields: dict[str, JsonValue]
+    created_at: int
+    updated_at: int
+    archived_at: int | None
+
+
+@dataclass(frozen=True)
+class NewEntity:
+    """A record to make; `id` and `event_id` stay when it is made again after `Unjudged`."""
+
+    fields: dict[str, JsonValue]
+    id: str
+    event_id: str
+
+
+def new_entity(fields: dict[str, JsonValue], id: str | None = None) -> NewEntity:
+    """A record to make, with an id of its own unless it is given. What is null is left out."""
+    return NewEntity(without_nulls(fields), id or new_id(), new_id())
+
+
+def without_nulls(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The fields that have a value."""
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A record as it is now, and the runs that its change has started."""
+
+    row: EntityRow
+    runs: list[RunRow]
+
+
+def create(
+    tx: Tx, org_id: str, type_named: str, new: NewEntity, verdicts: Verdicts, depth: int = 0
+) -> Written:
+    """A new record of the type of this id or name.
+
+    Raises:
+        NotFound: There is no such type.
+        Invalid: The fields are not as the type says.
+        Unjudged: See `store.publishing`.
+    """
+    kind = entity_types.hold(tx, org_id, type_named)
+    check(kind, new.fields)
+    runs = add(tx, kind, [new], verdicts, depth)
+    return Written(get(tx, org_id, new.id), runs)
+
+
+def check(kind: TypeRow, fields: dict[str, JsonValue]) -> None:
+    """See that the fields are as the type says.
+
+    Raises:
+        Invalid: They are not; or they are over 256 KiB, or hold what JSON has no word for.
+    """
+    if len(encode(fields)) > LARGEST:
+        raise Invalid(f"The fields are over {LARGEST // 1024} KiB.")
+    problems = record_problems(kind.definitions, fields)
+    if problems:
+        message = f"The fields are not those of type {kind.name}."
+        raise Invalid(message, problems=problems)
+
+
+def add(
+    tx: Tx, kind: TypeRow, new: Sequence[NewEntity], verdicts: Verdicts, depth: int = 0
+) -> list[RunRow]:
+    """Write records that were checked against their type, which is held; the runs that they start.
+
+    A record whose id is there already stays as it is and is not told of again.
+
+    Raises:
+        Unjudged: See `store.publishing`.
+    """
+    there = set(
+        tx.execute(
+            select(entities.c.id).where(entities.c.id.in_([one.id for one in new]))
+        ).scalars()
+    )
+    fresh = [one for one in new if one.id not in there]
+    if not fresh:
+        return []
+    events = [
+        NewEvent(
+            name=event_name(kind.name, CREATED),
+            data={},
+            subject=Subject(one.id, kind.name, one.fields),
+            depth=depth,
+            id=one.event_id,
+        )
+        for one in fresh
+    ]
+    # First of all: it may say `Unjudged`, and takes its locks before those of the new rows.
+    runs = publishing.publish(tx, kind.org_id, events, verdicts)
+    at = now()
+    tx.execute(
+        entities.insert(),
+        [
+            {
+                "id": one.id,
+                "org_id": kind.org_id,
+                "type_id": kind.id,
+                "fields": encode(one.fields),
+                "created_at": at,
+                "updated_at": at,
+            }
+            for one in fresh
+        ],
+    )
+    return runs
+
+
+def get(tx: Tx, org_id: str, entity_id: str) -> EntityRow:
+    """The record, also one that was deleted and can be restored.
+
+    Raises:
+        NotFound: There is none, or it is another organisation's.
+    """
+    return _found(tx, _GET, org_id, entity_id)
+
+
+def _locked(tx: Tx, org_id: str, entity_id: str) -> tuple[TypeRow, EntityRow]:
+    """The record as it stays until the transaction ends, and its type."""
+    kind = entity_types.hold(tx, org_id, get(tx, org_id, entity_id).type_id)
+    return kind, _found(tx, _LOCK, org_id, entity_id)
+
+
+def _found(tx: Tx, query: Select[Any], org_id: str, entity_id: str) -> EntityRow:
+    row = tx.execute(query, {"entity": entity_id, "org": org_id}).one_or_none()
+    if row is None:
+        raise NotFound("There is no such entity.", code="entity_not_found")
+    return _row(row)
+
+
+def page(
+    tx: Tx, org_id: str, type_id: str, *, archived: bool = False, limit: int, offset: int
+) -> tuple[list[EntityRow], int]:
+    """A page of the records of a type, newest first, and how many there are in all."""
+    wanted = (
+        entities.c.org_id == org_id,
+        entities.c.type_id == type_id,
+        entities.c.archived_at.is_not(None) if archived else entities.c.archived_at.is_(None),
+    )
+    rows = tx.execute(
+        select(entities)
+        .where(*wanted)
+        .order_by(entities.c.created_at.desc(), entities.c.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    total = tx.execute(select(func.count()).select_from(entities).where(*wanted)).scalar_one()
+    return [_row(row) for row in rows], total
+
+
+def after(tx: Tx, org_id: str, type_id: str, last: str, limit: int) -> list[EntityRow]:
+    """Records of a type that were not deleted, by id, from behind one; empty for the first."""
+    rows = tx.execute(
+        select(entities)
+        .where(
+            entities.c.org_id == org_id,
+            entities.c.type_id == type_id,
+            entities.c.archived_at.is_(None),
+            entities.c.id > last,
+        )
+        .order_by(entities.c.id)
+        .limit(limit)
+    )
+    return [_row(row) for row in rows]
+
+
+def change(
+    tx: Tx,
+    org_id: str,
+    entity_id: str,
+    fields: dict[str, JsonValue],
+    verdicts: Verdicts,
+    event_id: str,
+    depth: int = 0,
+) -> Written:
+    """The record with these fields changed; null takes a field away.
+
+    What changes nothing is not published.
+
+    Raises:
+        NotFound: There is no such record.
+        Conflict: It was deleted.
+        Invalid: The fields are not as the type says.
+        Unjudged: See `store.publishing`.
+    """
+    kind, row = _locked(tx, org_id, entity_id)
+    if row.archived_at is not None:
+        raise Conflict("The entity was deleted. Restore it first.")
+    merged = without_nulls(row.fields | fields)
+    changed = sorted(
+        key for key in merged.keys() | row.fields.keys() if merged.get(key) != row.fields.get(key)
+    )
+    if not changed:
+        return Written(row, [])
+    check(kind, merged)
+    data: dict[str, JsonValue] = {"changed": [*changed]}
+    event = _event(kind, row, merged, UPDATED, data, event_id, depth)
+    return _write(tx, row, event, verdicts, {"fields": encode(merged)})
+
+
+def archive(
+    tx: Tx, org_id: str, entity_id: str, verdicts: Verdicts, event_id: str, depth: int = 0
+) -> Written:
+    """Delete the record for as long as nobody restores it; twice is as good as once.
+
+    Raises:
+        NotFound: There is no such record.
+        Unjudged: See `store.publishing`.
+    """
+    kind, row = _locked(tx, org_id, entity_id)
+    if row.archived_at is not None:
+        return Written(row, [])
+    event = _event(kind, row, row.fields, DELETED, {}, event_id, depth)
+    return _write(tx, row, event, verdicts, {"archived_at": now()})
+
+
+def restore(
+    tx: Tx, org_id: str, entity_id: str, verdicts: Verdicts, event_id: str, depth: int = 0
+) -> Written:
+    """Take a deletion back; published as an update. Twice is as good as once.
+
+    Raises:
+        NotFound: There is no such record (any more).
+        Unjudged: See `store.publishing`.
+    """
+    kind, row = _locked(tx, org_id, entity_id)
+    if row.archived_at is None:
+        return Written(row, [])
+    data: dict[str, JsonValue] = {"changed": [], "restored": True}
+    event = _event(kind, row, row.fields, UPDATED, data, event_id, depth)
+    return _write(tx, row, event, verdicts, {"archived_at": None})
+
+
+def _event(
+    kind: TypeRow,
+    row: EntityRow,
+    fields: dict[str, JsonValue],
+    life: str,
+    data: dict[str, JsonValue],
+    event_id: str,
+    depth: int,
+) -> NewEvent:
+    subject = Subject(row.id, kind.name, fields)
+    return NewEvent(event_name(kind.name, life), data, subject, depth, event_id)
+
+
+def _write(
+    tx: Tx, row: EntityRow, event: NewEvent, verdicts: Verdicts, columns: dict[str, Any]
+) -> Written:
+    runs = publishing.publish(tx, row.org_id, [event], verdicts)
+    written = tx.execute(
+        update(entities)
+        .where(entities.c.id == row.id)
+        .values(**columns, updated_at=max(now(), row.updated_at + 1))
+        .returning(entities)
+    ).one()
+    return Written(_row(written), runs)
+
+
+def purge(tx: Tx, before: int, limit: int) -> int:
+    """Let go of records that were deleted before this time, at most so many; how many.
+
+    One that an assessment names stays.
+    """
+    old = (
+        select(entities.c.id)
+        .where(
+            entities.c.archived_at < before,
+            ~exists().where(assessments.c.vendor_id == entities.c.id),
+        )
+        .order_by(entities.c.archived_at)
+        .limit(limit)
+    )
+    return tx.execute(delete(entities).where(entities.c.id.in_(old))).rowcount
+
+
+def _row(row: Row[Any]) -> EntityRow:
+    values = row._asdict()
+    return EntityRow(**values | {"fields": decode_object(values["fields"])})
+
+
+def live(tx: Tx, org_id: str, type_name: str, entity_id: str) -> EntityRow | None:
+    """The record of this type; None when there is none, or it was deleted."""
+    row = tx.execute(_LIVE, {"entity": entity_id, "org": org_id, "type": type_name}).one_or_none()
+    return None if row is None else _row(row)
