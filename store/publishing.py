@@ -6,8 +6,9 @@ raises `Unjudged` for what nobody has looked at, and `publishing` looks and trie
 
     await publishing(database, lambda tx, verdicts: publish(tx, org, [event], verdicts))
 
-Lock order on PostgreSQL: the type of a record, workflows by id, organisation, runs. So whoever
-publishes does it before it locks an organisation or a run. Source: DESIGN §2, §8.
+Lock order on PostgreSQL: the type of a record, workflows by id, waits (see
+`store.waits`), organisation, runs. So whoever publishes does it before it locks an organisation or a
+run. Source: DESIGN §2, §8.
 """
 
 import asyncio
@@ -25,8 +26,9 @@ from engine.errors import Problem, Unavailable
 from engine.expressions import ExpressionError
 from engine.facts import Failure
 from engine.lifecycle import RunStatus
+from engine.matching import Happening
 from engine.schema import check_input
-from store import endings, runs, triggers
+from store import endings, runs, triggers, waits
 from store.children import LONGEST_CHAIN
 from store.clock import now
 from store.database import Database, Tx
@@ -39,6 +41,8 @@ from store.values import encode
 log = logging.getLogger("signalbox.events")
 T = TypeVar("T")
 
+#: Characters of an id.
+_ID = 32
 #: Problems with an input that the error of its run tells.
 _TOLD = 5
 
@@ -78,6 +82,11 @@ class NewEvent:
         if self.subject is None:
             return None
         return {"id": self.subject.id, "type": self.subject.type, "fields": self.subject.fields}
+
+    @property
+    def happening(self) -> Happening:
+        """What waits are compared with."""
+        return Happening(f"cbevt_{self.id}", self.name, self.data, self.entity)
 
     @property
     def input(self) -> dict[str, JsonValue]:
@@ -184,6 +193,22 @@ def _with(work: Callable[[Tx, Verdicts], T], verdicts: Verdicts, tx: Tx) -> T:
     return work(tx, verdicts)
 
 
+def depth_of(tx: Tx, org_id: str, key: str | None) -> int:
+    """How many runs led to a request: one more than to the run whose step has made it.
+
+    Steps that reach outside send their idempotency key, which begins with the id of their run. So a
+    workflow that starts itself over HTTP is found out as well.
+
+    Args:
+        tx: The transaction.
+        org_id: Whose request it is.
+        key: The `Idempotency-Key` that it came with.
+    """
+    run_id, slash, _ = (key or "").partition("/")
+    run = runs.by_id(tx, run_id) if slash and len(run_id) == _ID else None
+    return run.depth + 1 if run is not None and run.org_id == org_id else 0
+
+
 def publish(tx: Tx, org_id: str, events: Sequence[NewEvent], verdicts: Verdicts) -> list[RunRow]:
     """Write the events and accept the runs that they start; those runs, which are to be dispatched.
 
@@ -216,6 +241,7 @@ def publish(tx: Tx, org_id: str, events: Sequence[NewEvent], verdicts: Verdicts)
             for event in events
         ],
     )
+    waits.match(tx, org_id, {event.id: event.happening for event in events})
     started = [_start(tx, case, verdicts) for case in cases]
     return [run for run in started if run is not None]
 

@@ -232,6 +232,8 @@ step_runs = Table(
     Column("worker", String(64)),
     #: What a model was asked and answered, as counts of requests and tokens, over all attempts.
     Column("usage", Text),
+    #: What it used and what it made: a list of `engine.outcomes.Artifact`, or NULL.
+    Column("artifacts", Text),
     Column("wake_at", BigInteger),
     Column("started_at", BigInteger),
     Column("completed_at", BigInteger),

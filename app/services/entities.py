@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from app.services.aftermath import Aftermath
 from app.services.auth import Caller
-from app.services.dispatch import Dispatch
 from app.services.once import Once, recall
 from app.services.published_events import Answered
 from engine.errors import Invalid, NotFound, Problem
@@ -17,7 +17,7 @@ from store.ids import new_id
 from store.publishing import Verdicts
 from store.runs import RunRow
 
-Change = Callable[[Tx, Verdicts], Written]
+Change = Callable[[Tx, Verdicts, int], Written]
 
 
 @contextmanager
@@ -45,9 +45,9 @@ class Page:
 class Entities:
     """The records of every organisation, each through its callers."""
 
-    def __init__(self, database: Database, dispatch: Dispatch) -> None:
+    def __init__(self, database: Database, aftermath: Aftermath) -> None:
         self._database = database
-        self._dispatch = dispatch
+        self._aftermath = aftermath
 
     async def create(
         self,
@@ -75,23 +75,24 @@ class Entities:
         def work(tx: Tx, verdicts: Verdicts) -> tuple[Answered, list[RunRow]]:
             if once is not None and (earlier := recall(tx, caller.org_id, once)):
                 return Answered(earlier.status, earlier.body, replayed=True), []
+            depth = publishing.depth_of(tx, caller.org_id, once.key if once else None)
             with known_type("entityTypeId"):
-                row, runs = entities.create(tx, caller.org_id, type_named, new, verdicts)
-            answered = answer(row)
+                written = entities.create(tx, caller.org_id, type_named, new, verdicts, depth)
+            answered = answer(written.row)
             if once is not None:
                 idempotency.remember(
                     tx,
                     caller.org_id,
                     once.endpoint,
                     once.key,
-                    run_id=row.id,
+                    run_id=written.row.id,
                     status_code=answered.status,
                     body=answered.body,
                 )
-            return answered, runs
+            return answered, written.runs
 
         answered, runs = await publishing.publishing(self._database, work)
-        await self._dispatch.attempt_all(runs)
+        await self._aftermath.follow(runs)
         return answered
 
     async def get(self, caller: Caller, entity_id: str) -> EntityRow:
@@ -121,8 +122,12 @@ class Entities:
 
         return await self._database.read(work)
 
-    async def change(self, caller: Caller, entity_id: str, fields: dict[str, Any]) -> EntityRow:
+    async def change(
+        self, caller: Caller, entity_id: str, fields: dict[str, Any], key: str | None
+    ) -> EntityRow:
         """The record with these fields changed; null takes one away.
+
+        `key` is the request's `Idempotency-Key`, by which a step of a run is known; so below.
 
         Raises:
             NotFound: there is no such record.
@@ -131,12 +136,14 @@ class Entities:
         """
         event_id = new_id()
         return await self._write(
-            lambda tx, verdicts: entities.change(
-                tx, caller.org_id, entity_id, fields, verdicts, event_id
-            )
+            caller,
+            key,
+            lambda tx, verdicts, depth: entities.change(
+                tx, caller.org_id, entity_id, fields, verdicts, event_id, depth
+            ),
         )
 
-    async def archive(self, caller: Caller, entity_id: str) -> EntityRow:
+    async def archive(self, caller: Caller, entity_id: str, key: str | None) -> EntityRow:
         """Delete the record; it can be restored for 30 days.
 
         Raises:
@@ -144,10 +151,14 @@ class Entities:
         """
         event_id = new_id()
         return await self._write(
-            lambda tx, verdicts: entities.archive(tx, caller.org_id, entity_id, verdicts, event_id)
+            caller,
+            key,
+            lambda tx, verdicts, depth: entities.archive(
+                tx, caller.org_id, entity_id, verdicts, event_id, depth
+            ),
         )
 
-    async def restore(self, caller: Caller, entity_id: str) -> EntityRow:
+    async def restore(self, caller: Caller, entity_id: str, key: str | None) -> EntityRow:
         """Take a deletion back.
 
         Raises:
@@ -155,10 +166,17 @@ class Entities:
         """
         event_id = new_id()
         return await self._write(
-            lambda tx, verdicts: entities.restore(tx, caller.org_id, entity_id, verdicts, event_id)
+            caller,
+            key,
+            lambda tx, verdicts, depth: entities.restore(
+                tx, caller.org_id, entity_id, verdicts, event_id, depth
+            ),
         )
 
-    async def _write(self, change: Change) -> EntityRow:
-        written = await publishing.publishing(self._database, change)
-        await self._dispatch.attempt_all(written.runs)
+    async def _write(self, caller: Caller, key: str | None, change: Change) -> EntityRow:
+        def work(tx: Tx, verdicts: Verdicts) -> Written:
+            return change(tx, verdicts, publishing.depth_of(tx, caller.org_id, key))
+
+        written = await publishing.publishing(self._database, work)
+        await self._aftermath.follow(written.runs)
         return written.row

@@ -14,8 +14,8 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from app.services.aftermath import Aftermath
 from app.services.auth import Caller
-from app.services.dispatch import Dispatch
 from app.services.door import Refused
 from app.services.entities import known_type
 from app.services.once import REUSED, Once
@@ -82,9 +82,9 @@ class _Batch(NamedTuple):
 class Imports:
     """Imports into every organisation, each through its callers."""
 
-    def __init__(self, database: Database, dispatch: Dispatch) -> None:
+    def __init__(self, database: Database, aftermath: Aftermath) -> None:
         self._database = database
-        self._dispatch = dispatch
+        self._aftermath = aftermath
 
     async def run(
         self,
@@ -111,7 +111,7 @@ class Imports:
         """
         if once is None:
             return answer(
-                await _Import(self._database, self._dispatch, caller, type_named).of(body)
+                await _Import(self._database, self._aftermath, caller, type_named).of(body)
             )
         reserved = await self._database.write(partial(_reserve, caller.org_id, once))
         if reserved.status_code is not None and reserved.body is not None:
@@ -119,8 +119,8 @@ class Imports:
             if _fingerprint(type_named, body) != reserved.fingerprint:
                 raise Invalid(REUSED, code="idempotency_key_reused")
             return Answered(reserved.status_code, reserved.body, replayed=True)
-        keyed = _Keyed(f"{reserved.created_at // 1_000:012x}", f"{caller.org_id}/{once.key}")
-        done = await _Import(self._database, self._dispatch, caller, type_named, keyed).of(body)
+        keyed = _Keyed(f"{reserved.created_at // 1_000:012x}", caller.org_id, once.key)
+        done = await _Import(self._database, self._aftermath, caller, type_named, keyed).of(body)
         answered = answer(done)
         await self._database.write(
             lambda tx: idempotency.remember(
@@ -150,14 +150,16 @@ def _fingerprint(type_named: str | None, body: Body) -> str:
 
 
 class _Keyed(NamedTuple):
-    """What ids are made of: the time of the key, as ids begin with it, and whose key it is."""
+    """What ids are made of: the time of a key, as ids begin with it, whose it is, and the key."""
 
     near: str
-    scope: str
+    org_id: str
+    key: str
 
     def id_of(self, row: Row) -> str:
         """The id of the record of a row: the same for the same key, place and content."""
-        return derived_id(self.near, f"{self.scope}/{row.number}/{encode(row.fields, sort=True)}")
+        content = encode(row.fields, sort=True)
+        return derived_id(self.near, f"{self.org_id}/{self.key}/{row.number}/{content}")
 
 
 class _Import:
@@ -166,13 +168,13 @@ class _Import:
     def __init__(
         self,
         database: Database,
-        dispatch: Dispatch,
+        aftermath: Aftermath,
         caller: Caller,
         type_named: str | None,
         keyed: _Keyed | None = None,
     ) -> None:
         self._database = database
-        self._dispatch = dispatch
+        self._aftermath = aftermath
         self._org_id = caller.org_id
         self._type_named = type_named
         self._keyed = keyed
@@ -196,7 +198,8 @@ class _Import:
                     await self._write(body, batch)
                     batch, size = [], 0
         except Refused as error:
-            await self._write(body, batch)
+            if batch:
+                await self._write(body, batch)
             told = f"{error.message} {self._done.imported} rows before that were imported."
             raise Refused(error.status, error.stable_code, told) from error
         await self._write(body, batch)
@@ -210,18 +213,33 @@ class _Import:
             )
             raise Invalid(message, problems=[Problem(message, path="entityTypeId")])
         written = await publishing.publishing(
-            self._database, partial(_write, self._org_id, named, batch, csv=body.kind == CSV)
+            self._database,
+            partial(
+                _write,
+                self._org_id,
+                named,
+                batch,
+                key=self._keyed.key if self._keyed else None,
+                csv=body.kind == CSV,
+            ),
         )
         self._done.imported += written.imported
         for refused in written.refused:
             self._done.refuse(*refused)
         if self._dispatching:
             # Once Temporal is away, the sweeper starts what is still to come.
-            self._dispatching = await self._dispatch.attempt_all(written.runs)
+            self._dispatching = await self._aftermath.follow(written.runs)
 
 
 def _write(
-    org_id: str, named: str, batch: Sequence[_Line], tx: Tx, verdicts: Verdicts, *, csv: bool
+    org_id: str,
+    named: str,
+    batch: Sequence[_Line],
+    tx: Tx,
+    verdicts: Verdicts,
+    *,
+    key: str | None,
+    csv: bool,
 ) -> _Batch:
     with known_type("entityTypeId"):
         kind = entity_types.hold(tx, org_id, named)
@@ -238,7 +256,8 @@ def _write(
             refused.append(RowError(line.row.number, told or error.message))
         else:
             new.append(NewEntity(fields, line.id, line.event_id))
-    runs = entities.add(tx, kind, new, verdicts)
+    depth = publishing.depth_of(tx, org_id, key)
+    runs = entities.add(tx, kind, new, verdicts, depth)
     return _Batch(len(new), refused, runs)
 
 

@@ -165,7 +165,7 @@ class ByName:
             return NamedRun(
                 row,
                 workflows.names(tx, {row.workflow_id}).get(row.workflow_id),
-                executed.steps_of(tx, row.id),
+                executed.steps_of(tx, row),
                 flat(self._versions.get(tx, row.workflow_id, row.version).steps),
             )
 

@@ -4,14 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app.services.aftermath import Aftermath
 from app.services.auth import Caller
-from app.services.dispatch import Dispatch
 from app.services.once import Once, recall
 from engine.errors import Invalid
 from engine.records import LIVES, RESERVED
 from store import clock, entity_types, idempotency, publishing
 from store import published as rows
 from store.database import Database, Tx
+from store.ids import new_id
 from store.published import EventRow
 from store.publishing import NewEvent, Verdicts
 from store.runs import RunHead, RunRow
@@ -40,9 +41,9 @@ class EventView:
 class Events:
     """The published events of every organisation, each through its callers."""
 
-    def __init__(self, database: Database, dispatch: Dispatch) -> None:
+    def __init__(self, database: Database, aftermath: Aftermath) -> None:
         self._database = database
-        self._dispatch = dispatch
+        self._aftermath = aftermath
 
     async def publish(
         self,
@@ -64,13 +65,14 @@ class Events:
         Raises:
             Invalid: the name belongs to records (`event_name_reserved`).
         """
-        # Made here, so that it is the same event each time that it is judged.
-        event = NewEvent(name, data)
+        event_id = new_id()
 
         def work(tx: Tx, verdicts: Verdicts) -> tuple[Answered, list[RunRow]]:
             if once is not None and (earlier := recall(tx, caller.org_id, once)):
                 return Answered(earlier.status, earlier.body, replayed=True), []
             _require_free(tx, caller.org_id, name)
+            depth = publishing.depth_of(tx, caller.org_id, once.key if once else None)
+            event = NewEvent(name, data, depth=depth, id=event_id)
             runs = publishing.publish(tx, caller.org_id, [event], verdicts)
             answered = answer(event, clock.now())
             if once is not None:
@@ -86,7 +88,7 @@ class Events:
             return answered, runs
 
         answered, runs = await publishing.publishing(self._database, work)
-        await self._dispatch.attempt_all(runs)
+        await self._aftermath.follow(runs)
         return answered
 
     async def view(self, caller: Caller, event_id: str) -> EventView:

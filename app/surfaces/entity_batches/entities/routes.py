@@ -123,20 +123,23 @@ async def change_entity(
     request: Request, caller: Editor, written: EntityId, body: EntityChangeIn
 ) -> Json:
     """Change fields of a record, which publishes `<Type>.Updated` if any is different now."""
-    entities = services(request).entities
-    return Json(_out(await entities.change(caller, entity_id(written), body.fields)))
+    key = request.headers.get("idempotency-key")
+    row = await services(request).entities.change(caller, entity_id(written), body.fields, key)
+    return Json(_out(row))
 
 
 @router.delete("/{entityId}", response_model=EntityOut, responses=errors(404))
 async def delete_entity(request: Request, caller: Editor, written: EntityId) -> Json:
     """Delete a record, which publishes `<Type>.Deleted`; it can be restored for 30 days."""
-    return Json(_out(await services(request).entities.archive(caller, entity_id(written))))
+    key = request.headers.get("idempotency-key")
+    return Json(_out(await services(request).entities.archive(caller, entity_id(written), key)))
 
 
 @router.post("/{entityId}/restore", response_model=EntityOut, responses=errors(404))
 async def restore_entity(request: Request, caller: Editor, written: EntityId) -> Json:
     """Take a deletion back, which publishes `<Type>.Updated`."""
-    return Json(_out(await services(request).entities.restore(caller, entity_id(written))))
+    key = request.headers.get("idempotency-key")
+    return Json(_out(await services(request).entities.restore(caller, entity_id(written), key)))
 
 
 def _out(row: EntityRow) -> EntityOut:
