@@ -12,11 +12,15 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from activities.clients.agents import Agents
+from activities.clients.assessments import Assessments
 from activities.clients.http import HttpDoor
+from activities.clients.mail import Mail
 from activities.clients.models import Models
+from activities.clients.records import Records
 from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
+from activities.clients.waits import Waits
 from activities.secrets import Disclosed
 from engine.call import StepCall
 from engine.catalog import Lane, StepKind
@@ -55,6 +59,10 @@ class Clients:
     agents: Agents
     activities: TemporalActivities
     runs: Runs
+    waits: Waits
+    records: Records
+    assessments: Assessments
+    mail: Mail
 
 
 @dataclass(frozen=True)

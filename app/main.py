@@ -16,6 +16,7 @@ from temporalio.envconfig import ClientConfig
 from activities.registry import catalog, step_types
 from app import probes
 from app.envelope import install, render_of, respond
+from app.services.aftermath import Aftermath
 from app.services.agents import Agents
 from app.services.audit import Audit, Audited
 from app.services.auth import Auth
@@ -28,6 +29,7 @@ from app.services.imports import Imports
 from app.services.keys import Keys
 from app.services.language import components
 from app.services.named_runs import ByName
+from app.services.one_offs import OneOffs
 from app.services.published_events import Events
 from app.services.retention import Retention
 from app.services.run_pages import RunPages
@@ -144,7 +146,8 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
         tail = Tail(database)
         audit = Audit(database, settings.audit_days)
         retention = Retention(database, settings.event_days)
-        duties = [audit.purge, retention.sweep, Upkeep(database, timetable).sweep]
+        aftermath = Aftermath(database, dispatch)
+        duties = [aftermath.sweep, audit.purge, retention.sweep, Upkeep(database, timetable).sweep]
         sweeper = Sweeper(database, dispatch, settings.max_concurrent_runs, duties)
         schedules = Schedules(database, timetable)
         workflows = Workflows(database, steps, dispatch, schedules)
@@ -161,15 +164,16 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             by_name=ByName(database, dispatch, versions),
             run_pages=RunPages(database, versions),
             schedules=schedules,
+            one_offs=OneOffs(database, timetable),
             secrets=Secrets(database, settings.keyring),
-            events=Events(database, dispatch),
+            events=Events(database, aftermath),
             entity_types=EntityTypes(database),
-            entities=Entities(database, dispatch),
-            imports=Imports(database, dispatch),
+            entities=Entities(database, aftermath),
+            imports=Imports(database, aftermath),
             tail=tail,
             health=Health(database, dispatch),
         )
-        works = (tail.run, sweeper.run, dispatch.note_started, audit.run)
+        works = (tail.run, sweeper.run, dispatch.note_started, audit.run, aftermath.run)
         tasks = [asyncio.create_task(_keep(work)) for work in works]
         try:
             yield state

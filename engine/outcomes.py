@@ -1,9 +1,9 @@
 """The closed set of what a step may answer.
 
 A step type is free in what it does and bound in how it can steer the run: it returns one of these,
-and the interpreter matches them exhaustively. `output`, `items`, `reason` and `child` are for the
-record alone: they are left out when an answer travels, so that no user data reaches Temporal's
-history and no answer can be too large for it.
+and the interpreter matches them exhaustively. `output`, `items`, `reason`, `child` and `artifacts`
+are for the record alone: they are left out when an answer travels, so that no user data reaches
+Temporal's history and no answer can be too large for it.
 """
 
 from typing import Annotated, Literal
@@ -15,11 +15,25 @@ class _Outcome(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Artifact(BaseModel):
+    """Something that a step used (`trigger`) or made (`result`); source: contracts A-2.
+
+    Attributes:
+        artifact_type: what it is, as in `vendor`.
+        id: as it is spelled to users.
+    """
+
+    artifact_type: str
+    id: str
+    role: Literal["trigger", "result"]
+
+
 class Done(_Outcome):
     """The step is complete, with this output."""
 
     kind: Literal["done"] = "done"
     output: JsonValue = Field(default=None, exclude=True)
+    artifacts: list[Artifact] = Field(default=[], exclude=True)
 
 
 class Skip(_Outcome):

@@ -8,12 +8,13 @@ Source: contracts §2.2.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import JsonValue
 
 from engine.errors import Problem
 from engine.expressions.values import is_number
+from engine.outcomes import Artifact
 
 #: Types that every organisation has, with their plurals.
 BUILTIN = {"Vendor": "Vendors", "Service": "Services"}
@@ -22,6 +23,9 @@ RESERVED = frozenset({"Assessment"})
 #: What happens to a record, as the second half of an event's name.
 CREATED, UPDATED, DELETED = "Created", "Updated", "Deleted"
 LIVES = (CREATED, UPDATED, DELETED)
+
+#: What stands before the hex digits of an id where users see it; contracts §1.1.3.
+PREFIXES = {"Vendor": "cbvndr_", "Service": "cbsvc_", "Assessment": "cbqsrw_"}
 
 MOST_FIELDS = 200
 MOST_OPTIONS = 1_000
@@ -54,6 +58,23 @@ def slug_of(name: str) -> str:
         return name
     text = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:LONGEST_KEY]
     return text if _SLUG.fullmatch(text) else f"field_{text}".rstrip("_")[:LONGEST_KEY]
+
+
+def spelled_id(type_name: str, id: str) -> str:
+    """The id of a record as users see it: with a prefix where its type has one."""
+    return f"{PREFIXES.get(type_name, '')}{id}"
+
+
+def bare_id(type_name: str, written: str) -> str | None:
+    """The hex digits of an id, written with the prefix of its type or without; None for others."""
+    digits = written.removeprefix(PREFIXES.get(type_name, ""))
+    return digits if _HEX_ID.fullmatch(digits) else None
+
+
+def artifact_of(type_name: str, id: str, role: Literal["trigger", "result"]) -> Artifact:
+    """A record as an artifact of a step; its type is written in lower case."""
+    word = re.sub(r"[^a-z0-9]+", "_", type_name.lower())
+    return Artifact(artifact_type=word, id=spelled_id(type_name, id), role=role)
 
 
 # --- what a type says -----------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from sqlalchemy import and_, bindparam, case, delete, select, update
 from engine.book import Wake
 from engine.facts import Failure
 from engine.lifecycle import TERMINAL, EventType, Intent, RunStatus
-from store import events, journal
+from store import events, journal, waits
 from store.clock import now
 from store.database import Tx
 from store.places import LIVE, Execution, hand_on, lock_of
@@ -196,6 +196,7 @@ def follow(
     """What follows from a terminal status that was just written into the run's row."""
     if status is not RunStatus.COMPLETED:
         journal.give_up(tx, run_id, n)
+    waits.forget(tx, run_id)
     seconds = (now() - started_at) // 1_000_000 if started_at else None
     told: dict[str, JsonValue] = {"status": str(status), "duration_seconds": seconds}
     events.append(tx, run_id, [events.NewEvent(EventType.RUN_COMPLETED, data=told | _why(error))])

@@ -20,6 +20,7 @@ from store.entity_types import TypeRow
 from store.ids import new_id
 from store.publishing import NewEvent, Subject, Verdicts
 from store.record_tables import assessments, entities
+from store.record_tables import entity_types as entity_types_table
 from store.runs import RunRow
 from store.values import decode_object, encode
 
@@ -33,6 +34,16 @@ _GET = select(entities).where(
     entities.c.id == bindparam("entity"), entities.c.org_id == bindparam("org")
 )
 _LOCK = _GET.with_for_update(key_share=True)
+_LIVE = _GET.where(
+    entities.c.archived_at.is_(None),
+    entities.c.type_id
+    == select(entity_types_table.c.id)
+    .where(
+        entity_types_table.c.org_id == bindparam("org"),
+        entity_types_table.c.name == bindparam("type"),
+    )
+    .scalar_subquery(),
+)
 
 
 @dataclass(frozen=True)
@@ -324,3 +335,9 @@ def purge(tx: Tx, before: int, limit: int) -> int:
 def _row(row: Row[Any]) -> EntityRow:
     values = row._asdict()
     return EntityRow(**values | {"fields": decode_object(values["fields"])})
+
+
+def live(tx: Tx, org_id: str, type_name: str, entity_id: str) -> EntityRow | None:
+    """The record of this type; None when there is none, or it was deleted."""
+    row = tx.execute(_LIVE, {"entity": entity_id, "org": org_id, "type": type_name}).one_or_none()
+    return None if row is None else _row(row)

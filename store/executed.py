@@ -4,6 +4,7 @@ What has not begun is not in it, nor what its condition or the branch before it 
 steps of loop bodies are: the first `MOST_INSIDE` of them.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,23 +13,15 @@ from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Row, Select, and_, func, not_, select
 
 from engine.lifecycle import StepStatus
-from engine.outcomes import Answer, Skip
+from engine.outcomes import Answer, Artifact, Skip
+from engine.records import artifact_of
 from store.database import Tx
-from store.record_tables import artifacts
+from store.runs import RunRow
 from store.tables import runs, step_runs
 from store.values import decode_object
 
 #: Steps of loop bodies that are listed of one run.
 MOST_INSIDE = 500
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """Something that a step used (`role` is `trigger`) or made (`result`)."""
-
-    artifact_type: str
-    id: str
-    role: str
 
 
 @dataclass(frozen=True)
@@ -64,20 +57,20 @@ _COLUMNS: list[ColumnElement[Any]] = [
     _T.error,
     _CREATED.label("created_at"),
     _T.updated_at,
+    _T.artifacts,
 ]
 
 
-def steps_of(tx: Tx, run_id: str) -> list[Executed]:
+def steps_of(tx: Tx, run: RunRow) -> list[Executed]:
     """The run's executed steps, in the order in which they began."""
-    mine = and_(_T.run_id == run_id, _BEGUN)
+    mine = and_(_T.run_id == run.id, _BEGUN)
     order = (_CREATED, _T.step_id, _T.iteration)
     top = tx.execute(select(*_COLUMNS).where(mine, _TOP).order_by(*order)).all()
     inside = tx.execute(
         select(*_COLUMNS).where(mine, not_(_TOP)).order_by(*order).limit(MOST_INSIDE)
     ).all()
-    found = artifacts_of(tx, run_id)
     rows = sorted([*top, *inside], key=lambda row: row.created_at)
-    return [_executed(row, found.get((row.step_id, row.iteration), ())) for row in rows]
+    return [_executed(row, run) for row in rows]
 
 
 def counts(tx: Tx, run_ids: Sequence[str]) -> dict[str, int]:
@@ -96,22 +89,22 @@ def _count(each: Select[Any]) -> ColumnElement[int]:
     return select(func.count()).select_from(rows).scalar_subquery()
 
 
-def artifacts_of(tx: Tx, run_id: str) -> dict[tuple[str, str], list[Artifact]]:
-    """What the steps of the run have used and made, by step and iteration, in their order."""
-    columns = artifacts.c
-    rows = tx.execute(
-        select(artifacts)
-        .where(columns.run_id == run_id)
-        .order_by(columns.step_id, columns.iteration, columns.position)
-    )
-    found: dict[tuple[str, str], list[Artifact]] = {}
-    for row in rows:
-        artifact = Artifact(row.artifact_type, row.artifact_id, row.role)
-        found.setdefault((row.step_id, row.iteration), []).append(artifact)
-    return found
+def artifacts_of(run: RunRow, text: str | None) -> list[Artifact]:
+    """What a step of the run has used and made: first the record that has started the run.
+
+    Args:
+        run: The run.
+        text: What the step's row says.
+    """
+    own = [Artifact.model_validate(one) for one in json.loads(text or "[]")]
+    entity = run.input.get("entity") if run.event_id is not None else None
+    if not isinstance(entity, dict):
+        return own
+    first = artifact_of(str(entity.get("type")), str(entity.get("id")), "trigger")
+    return own if first in own else [first, *own]
 
 
-def _executed(row: Row[Any], found: Sequence[Artifact]) -> Executed:
+def _executed(row: Row[Any], run: RunRow) -> Executed:
     return Executed(
         step_id=row.step_id,
         iteration=row.iteration,
@@ -119,5 +112,5 @@ def _executed(row: Row[Any], found: Sequence[Artifact]) -> Executed:
         error=decode_object(row.error) if row.error else None,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        artifacts=found,
+        artifacts=artifacts_of(run, row.artifacts),
     )

@@ -33,6 +33,7 @@ _BLANK: Mapping[str, Any] = {
     "output": None,
     "output_blob": None,
     "output_size": 0,
+    "artifacts": None,
     "wake_at": None,
     "completed_at": None,
 }
@@ -179,6 +180,8 @@ def _outcome_columns(
         case Done(output=value) | Branch(output=value):
             kept = keep(tx, call.run, f"The output of step '{call.step}'", value)
             columns = {"status": StepStatus.COMPLETED, "answer": answer, "completed_at": at, **kept}
+            if isinstance(outcome, Done) and outcome.artifacts:
+                columns["artifacts"] = encode([one.model_dump() for one in outcome.artifacts])
             return columns, completed_event(call.step, call.place, kept)
         case Skip(reason=reason):
             told: dict[str, JsonValue] = {"reason": reason}
@@ -349,6 +352,7 @@ def reset(tx: Tx, run_id: str, n: int, generations: Mapping[str, int]) -> None:
                 output=None,
                 output_blob=None,
                 output_size=0,
+                artifacts=None,
                 error=None,
                 wake_at=None,
                 started_at=None,

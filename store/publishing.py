@@ -6,8 +6,9 @@ raises `Unjudged` for what nobody has looked at, and `publishing` looks and trie
 
     await publishing(database, lambda tx, verdicts: publish(tx, org, [event], verdicts))
 
-Lock order on PostgreSQL: the type of a record, workflows by id, organisation, runs. So whoever
-publishes does it before it locks an organisation or a run. Source: DESIGN §2, §8.
+Lock order on PostgreSQL: the type of a record, workflows by id, waits (see
+`store.waits`), organisation, runs. So whoever publishes does it before it locks an organisation or a
+run. Source: DESIGN §2, §8.
 """
 
 import asyncio
@@ -25,8 +26,9 @@ from engine.errors import Problem, Unavailable
 from engine.expressions import ExpressionError
 from engine.facts import Failure
 from engine.lifecycle import RunStatus
+from engine.matching import Happening
 from engine.schema import check_input
-from store import endings, runs, triggers
+from store import endings, runs, triggers, waits
 from store.children import LONGEST_CHAIN
 from store.clock import now
 from store.database import Database, Tx
@@ -80,6 +82,11 @@ class NewEvent:
         if self.subject is None:
             return None
         return {"id": self.subject.id, "type": self.subject.type, "fields": self.subject.fields}
+
+    @property
+    def happening(self) -> Happening:
+        """What waits are compared with."""
+        return Happening(f"cbevt_{self.id}", self.name, self.data, self.entity)
 
     @property
     def input(self) -> dict[str, JsonValue]:
@@ -234,6 +241,7 @@ def publish(tx: Tx, org_id: str, events: Sequence[NewEvent], verdicts: Verdicts)
             for event in events
         ],
     )
+    waits.match(tx, org_id, {event.id: event.happening for event in events})
     started = [_start(tx, case, verdicts) for case in cases]
     return [run for run in started if run is not None]
 

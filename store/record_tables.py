@@ -102,19 +102,20 @@ event_waits = Table(
     #: A CEL expression, and the values of what it mentions beside `event`.
     Column("match", Text),
     Column("scope", Text, nullable=False),
+    #: A digest of what the event has to hold, by which the wait is found; empty when any may do.
+    Column("pin", String(32), nullable=False, server_default=text("''")),
     #: Only events since then count.
     Column("since", BigInteger, nullable=False),
-    Column("deadline", BigInteger),
     #: The event that it waited for.
     Column("event_id", String(32)),
     Column("matched_at", BigInteger),
     #: The execution was told, or has seen it by itself.
     Column("woken_at", BigInteger),
-    Column("created_at", BigInteger, nullable=False),
     Index(
         "ix_event_waits_open",
         "org_id",
         "event",
+        "pin",
         sqlite_where=text("event_id IS NULL"),
         postgresql_where=text("event_id IS NULL"),
     ),
@@ -130,20 +131,6 @@ event_waits = Table(
         sqlite_where=text("event_id IS NOT NULL"),
         postgresql_where=text("event_id IS NOT NULL"),
     ),
-)
-
-#: What a step used (`trigger`) or made (`result`), as `/v1` shows it.
-artifacts = Table(
-    "artifacts",
-    metadata,
-    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
-    Column("step_id", String(64), primary_key=True),
-    Column("iteration", String(64), primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("artifact_type", String(64), nullable=False),
-    Column("artifact_id", String(64), nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("created_at", BigInteger, nullable=False),
 )
 
 assessments = Table(

@@ -20,12 +20,16 @@ from temporalio.worker import (
 
 from activities.base import Clients
 from activities.clients.agents import Agents
+from activities.clients.assessments import Assessments
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
+from activities.clients.mail import Mail
 from activities.clients.models import Models
+from activities.clients.records import Records
 from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
+from activities.clients.waits import Waits
 from activities.definitions import Definitions
 from activities.ledger import Ledger
 from activities.perform import Performer
@@ -72,6 +76,10 @@ async def build(
             agents=Agents(database),
             activities=foreign,
             runs=Runs(database, client, settings.task_queue, catalog()),
+            waits=Waits(database),
+            records=Records(database),
+            assessments=Assessments(database),
+            mail=Mail(settings.mail_server, settings.smtp_from),
         )
         vault = Vault(database, Keyring.parse(settings.secrets_key.get_secret_value()))
         performer = Performer(database, definitions, scopes, clients, vault, worker_id)

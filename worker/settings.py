@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from activities.clients.egress import Egress
+from activities.clients.mail import MailServer
 from activities.clients.models import ANTHROPIC_URL, OPENAI_URL, Access
 from activities.clients.temporal_activities import check_patterns
 from engine.agent import MODEL_NAME
@@ -83,6 +84,17 @@ class Settings(BaseSettings):
         alias="SIGNALBOX_ACTIVITY_QUEUES",
         description="Task queues that steps may call activities on; `*` stands for any text.",
     )
+    smtp_url: SecretStr = Field(
+        default=SecretStr(""),
+        alias="SIGNALBOX_SMTP_URL",
+        description="The server that mail is given to: `smtp://` or `smtps://`, with a password.",
+    )
+    smtp_from: str = Field(
+        default="",
+        alias="SIGNALBOX_SMTP_FROM",
+        pattern=r"^$|^[^\s@]+@[^\s@]+$",
+        description="The address that mail comes from.",
+    )
     script_sandbox: Literal["auto", "none"] = Field(
         default="auto",
         alias="SIGNALBOX_SCRIPT_SANDBOX",
@@ -105,6 +117,19 @@ class Settings(BaseSettings):
     def _is_a_keyring(cls, keys: SecretStr) -> SecretStr:
         Keyring.parse(keys.get_secret_value())
         return keys
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_a_server(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            MailServer.parse(url.get_secret_value())
+        return url
+
+    @property
+    def mail_server(self) -> MailServer | None:
+        """Where mail is given to; None when there is none."""
+        url = self.smtp_url.get_secret_value()
+        return MailServer.parse(url) if url else None
 
     @property
     def ai(self) -> Access:

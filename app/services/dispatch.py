@@ -17,13 +17,14 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from engine.book import Wake
 from engine.errors import Unavailable
 from engine.lifecycle import Intent, RunStatus
 from store import runs, terminations
 from store.database import Database, Tx
 from store.places import Execution
 from store.runs import RunRow
-from workflows.contract import ADMIT, PAUSE, RUN, TASK_TIMEOUT, RunInput
+from workflows.contract import ADMIT, PAUSE, RUN, TASK_TIMEOUT, WAKE, RunInput
 
 T = TypeVar("T")
 
@@ -101,6 +102,16 @@ class Dispatch:
         """
         handle = self._handle(execution.temporal_id)
         await _reach(handle.signal(ADMIT, rpc_timeout=_RPC_TIMEOUT))
+
+    async def wake(self, temporal_id: str, over: Wake) -> None:
+        """Tell an execution that what a step of it waits for is over.
+
+        Raises:
+            NotStarted: Temporal does not know it.
+            Unavailable: Temporal does not answer.
+        """
+        handle = self._handle(temporal_id)
+        await _reach(handle.signal(WAKE, over, rpc_timeout=_RPC_TIMEOUT))
 
     async def carry_out(self, run: RunRow) -> None:
         """Tell the execution what an operator asked of the run.

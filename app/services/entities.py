@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from app.services.aftermath import Aftermath
 from app.services.auth import Caller
-from app.services.dispatch import Dispatch
 from app.services.once import Once, recall
 from app.services.published_events import Answered
 from engine.errors import Invalid, NotFound, Problem
@@ -45,9 +45,9 @@ class Page:
 class Entities:
     """The records of every organisation, each through its callers."""
 
-    def __init__(self, database: Database, dispatch: Dispatch) -> None:
+    def __init__(self, database: Database, aftermath: Aftermath) -> None:
         self._database = database
-        self._dispatch = dispatch
+        self._aftermath = aftermath
 
     async def create(
         self,
@@ -92,7 +92,7 @@ class Entities:
             return answered, written.runs
 
         answered, runs = await publishing.publishing(self._database, work)
-        await self._dispatch.attempt_all(runs)
+        await self._aftermath.follow(runs)
         return answered
 
     async def get(self, caller: Caller, entity_id: str) -> EntityRow:
@@ -178,5 +178,5 @@ class Entities:
             return change(tx, verdicts, publishing.depth_of(tx, caller.org_id, key))
 
         written = await publishing.publishing(self._database, work)
-        await self._dispatch.attempt_all(written.runs)
+        await self._aftermath.follow(written.runs)
         return written.row

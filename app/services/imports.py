@@ -14,8 +14,8 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from app.services.aftermath import Aftermath
 from app.services.auth import Caller
-from app.services.dispatch import Dispatch
 from app.services.door import Refused
 from app.services.entities import known_type
 from app.services.failpoints import failpoint
@@ -83,9 +83,9 @@ class _Batch(NamedTuple):
 class Imports:
     """Imports into every organisation, each through its callers."""
 
-    def __init__(self, database: Database, dispatch: Dispatch) -> None:
+    def __init__(self, database: Database, aftermath: Aftermath) -> None:
         self._database = database
-        self._dispatch = dispatch
+        self._aftermath = aftermath
 
     async def run(
         self,
@@ -112,7 +112,7 @@ class Imports:
         """
         if once is None:
             return answer(
-                await _Import(self._database, self._dispatch, caller, type_named).of(body)
+                await _Import(self._database, self._aftermath, caller, type_named).of(body)
             )
         reserved = await self._database.write(partial(_reserve, caller.org_id, once))
         if reserved.status_code is not None and reserved.body is not None:
@@ -121,7 +121,7 @@ class Imports:
                 raise Invalid(REUSED, code="idempotency_key_reused")
             return Answered(reserved.status_code, reserved.body, replayed=True)
         keyed = _Keyed(f"{reserved.created_at // 1_000:012x}", caller.org_id, once.key)
-        done = await _Import(self._database, self._dispatch, caller, type_named, keyed).of(body)
+        done = await _Import(self._database, self._aftermath, caller, type_named, keyed).of(body)
         answered = answer(done)
         await self._database.write(
             lambda tx: idempotency.remember(
@@ -169,13 +169,13 @@ class _Import:
     def __init__(
         self,
         database: Database,
-        dispatch: Dispatch,
+        aftermath: Aftermath,
         caller: Caller,
         type_named: str | None,
         keyed: _Keyed | None = None,
     ) -> None:
         self._database = database
-        self._dispatch = dispatch
+        self._aftermath = aftermath
         self._org_id = caller.org_id
         self._type_named = type_named
         self._keyed = keyed
@@ -230,7 +230,7 @@ class _Import:
             self._done.refuse(*refused)
         if self._dispatching:
             # Once Temporal is away, the sweeper starts what is still to come.
-            self._dispatching = await self._dispatch.attempt_all(written.runs)
+            self._dispatching = await self._aftermath.follow(written.runs)
 
 
 def _write(

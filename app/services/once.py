@@ -13,10 +13,10 @@ from store.database import Tx
 LONGEST = 255
 #: Goes into every fingerprint, so that a new way to make them never matches an old one.
 _VERSION = "1"
-#: What is said of a key that comes again with another body.
-REUSED = "The Idempotency-Key came before with another body."
 _TWICE = "Idempotency-Key must be sent once."
 _WHERE = "header.idempotency-key"
+#: What is said of a key that comes again with another body.
+REUSED = "The Idempotency-Key came before with another body."
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app.services.aftermath import Aftermath
 from app.services.auth import Caller
-from app.services.dispatch import Dispatch
 from app.services.once import Once, recall
 from engine.errors import Invalid
 from engine.records import LIVES, RESERVED
@@ -41,9 +41,9 @@ class EventView:
 class Events:
     """The published events of every organisation, each through its callers."""
 
-    def __init__(self, database: Database, dispatch: Dispatch) -> None:
+    def __init__(self, database: Database, aftermath: Aftermath) -> None:
         self._database = database
-        self._dispatch = dispatch
+        self._aftermath = aftermath
 
     async def publish(
         self,
@@ -88,7 +88,7 @@ class Events:
             return answered, runs
 
         answered, runs = await publishing.publishing(self._database, work)
-        await self._dispatch.attempt_all(runs)
+        await self._aftermath.follow(runs)
         return answered
 
     async def view(self, caller: Caller, event_id: str) -> EventView:

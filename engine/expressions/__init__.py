@@ -9,6 +9,7 @@
 
 from engine.expressions.errors import ExpressionError
 from engine.expressions.evaluate import evaluate, expression_problems, expression_references
+from engine.expressions.partial import known_part, required_texts
 from engine.expressions.render import problems, references, render
 from engine.expressions.static import References
 
@@ -18,7 +19,9 @@ __all__ = [
     "evaluate",
     "expression_problems",
     "expression_references",
+    "known_part",
     "problems",
     "references",
     "render",
+    "required_texts",
 ]

@@ -51,7 +51,7 @@ def path_of(node: Node) -> tuple[str, ...] | None:
 
 def references_of(tree: Node) -> References:
     """The references of one tree."""
-    return References.union(_of_path(path) for path in _paths(tree))
+    return References.union(_of_path(path) for path in paths_of(tree))
 
 
 def check_secrets(tree: Node) -> None:
@@ -60,7 +60,7 @@ def check_secrets(tree: Node) -> None:
     Raises:
         ExpressionError: `secrets` is used as a whole or with a computed name.
     """
-    if any(path == ("secrets",) for path in _paths(tree)):
+    if any(path == ("secrets",) for path in paths_of(tree)):
         raise ExpressionError("a secret must be named, as in `secrets.NAME`")
 
 
@@ -89,7 +89,7 @@ def _of_path(path: tuple[str, ...]) -> References:
     )
 
 
-def _paths(tree: Node) -> Iterable[tuple[str, ...]]:
+def paths_of(tree: Node) -> Iterable[tuple[str, ...]]:
     """The longest path at each use of a variable that no loop has bound."""
     waiting: list[tuple[Node, frozenset[str]]] = [(tree, frozenset())]
     while waiting:

@@ -71,14 +71,45 @@ async def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert key_id in out.splitlines()[1]
     assert token not in out
 
-    assert (await command(directory, "keys", "revoke", "--org", "acme", key_id))[0] == 0
+    words = ("keys", "revoke", "--org", "acme", "--reason", "it leaked", key_id)
+    assert (await command(directory, *words))[0] == 0
     _, out, _ = await command(directory, "keys", "list", "--org", "acme")
     assert "revoked" in out.splitlines()[1]
+    status, _, err = await command(directory, "keys", "rotate", "--org", "acme", key_id)
+    assert (status, err) == (
+        1,
+        "signalbox: The key is revoked or has expired; make a new one.\n",
+    )
 
     status, _, err = await command(directory, "keys", "revoke", "--org", "acme", "0" * 16)
     assert (status, err) == (1, "signalbox: There is no such key.\n")
     status, _, err = await command(directory, "keys", "list", "--org", "nobody")
     assert (status, err) == (1, "signalbox: The organisation nobody has no keys.\n")
+
+
+async def test_keys_end_and_are_rotated(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    await command(directory, "migrate")
+    words = ("keys", "create", "--org", "acme", "--role", "editor", "--name", "ci")
+    status, out, _ = await command(directory, *words, "--days", "30")
+    assert status == 0
+    said, token = out.splitlines()
+    key_id = said.split()[1]
+    status, out, _ = await command(directory, "keys", "rotate", "--org", "acme", key_id)
+    assert status == 0
+    said, successor = out.splitlines()
+    assert successor.startswith("sb_")
+    assert successor != token
+    assert said.endswith(f"role editor, in the place of {key_id}:")
+    status, out, _ = await command(directory, "keys", "list", "--org", "acme")
+    new, old = out.splitlines()
+    assert "expires 2" in new
+    assert "ci (rotated 2" in new
+    assert "revoked 2" in old
+
+    status, _, err = await command(directory, *words, "--days", "0")
+    assert status == 1
+    assert err.startswith("signalbox: seconds_until_expiration is 1 to ")
 
 
 async def test_a_definition_is_validated_without_a_database(tmp_path: Path) -> None:

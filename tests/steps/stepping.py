@@ -10,12 +10,16 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.base import Clients, StepContext
 from activities.clients.agents import Agents
+from activities.clients.assessments import Assessments
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
+from activities.clients.mail import Mail, MailServer
 from activities.clients.models import Access, Models
+from activities.clients.records import Records
 from activities.clients.runs import Runs
 from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
+from activities.clients.waits import Waits
 from activities.registry import catalog, step_types
 from engine.call import StepCall
 from engine.outcomes import Outcome
@@ -54,7 +58,10 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    egress: str = "127.0.0.0/8", access: Access | None = None, database: Database | None = None
+    egress: str = "127.0.0.0/8",
+    access: Access | None = None,
+    database: Database | None = None,
+    mail: MailServer | None = None,
 ) -> AsyncIterator[Bench]:
     """A bench whose steps may reach these addresses and models; its Temporal is away."""
     kept = database or Database("sqlite:////nonexistent/signalbox.db")
@@ -68,6 +75,10 @@ async def bench(
                 agents=Agents(kept),
                 activities=TemporalActivities(away, OWN_QUEUE, "*-queue"),
                 runs=Runs(kept, away, "bench", catalog()),
+                waits=Waits(kept),
+                records=Records(kept),
+                assessments=Assessments(kept),
+                mail=Mail(mail, "signalbox@example.com"),
             )
         )
     if database is None:

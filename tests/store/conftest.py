@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from store import migrate
 from store.database import Database
-from store.tables import metadata
+from store.schema import metadata
 from tests.postgresql import running
 from tests.store.world import World
 

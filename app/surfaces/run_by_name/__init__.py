@@ -1,8 +1,11 @@
-"""`/v1`: external systems start a workflow by its name, and follow the run."""
+"""`/v1`: external systems start a workflow by its name, follow the run, and tell what happened."""
 
 from app.envelope import Surface
 from app.surfaces.run_by_name.errors import render
 from app.surfaces.run_by_name.events.routes import router as events
+from app.surfaces.run_by_name.keys.routes import router as keys
 from app.surfaces.run_by_name.runs.routes import router as runs
+from app.surfaces.run_by_name.schedules.routes import router as schedules
+from app.surfaces.run_by_name.whoami.routes import router as whoami
 
-SURFACE = Surface("/v1", (runs, events), render)
+SURFACE = Surface("/v1", (runs, schedules, events, keys, whoami), render)

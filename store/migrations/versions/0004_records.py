@@ -114,12 +114,11 @@ def _events() -> None:
         sa.Column("event", sa.String(200), nullable=False),
         sa.Column("match", sa.Text),
         sa.Column("scope", sa.Text, nullable=False),
+        sa.Column("pin", sa.String(32), server_default=sa.text("''"), nullable=False),
         sa.Column("since", sa.BigInteger, nullable=False),
-        sa.Column("deadline", sa.BigInteger),
         sa.Column("event_id", sa.String(32)),
         sa.Column("matched_at", sa.BigInteger),
         sa.Column("woken_at", sa.BigInteger),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.ForeignKeyConstraint(
             ["org_id"], ["organisations.id"], name="fk_event_waits_org_id_organisations"
         ),
@@ -131,7 +130,7 @@ def _events() -> None:
     op.create_index(
         "ix_event_waits_open",
         "event_waits",
-        ["org_id", "event"],
+        ["org_id", "event", "pin"],
         sqlite_where=sa.text("event_id IS NULL"),
         postgresql_where=sa.text("event_id IS NULL"),
     )
@@ -152,21 +151,6 @@ def _events() -> None:
 
 
 def _assessments() -> None:
-    op.create_table(
-        "artifacts",
-        sa.Column("run_id", sa.String(32), nullable=False),
-        sa.Column("step_id", sa.String(64), nullable=False),
-        sa.Column("iteration", sa.String(64), nullable=False),
-        sa.Column("position", sa.Integer, nullable=False),
-        sa.Column("artifact_type", sa.String(64), nullable=False),
-        sa.Column("artifact_id", sa.String(64), nullable=False),
-        sa.Column("role", sa.String(16), nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["run_id"], ["runs.id"], name="fk_artifacts_run_id_runs", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("run_id", "step_id", "iteration", "position", name="pk_artifacts"),
-    )
     op.create_table(
         "assessments",
         sa.Column("id", sa.String(32), nullable=False),
@@ -195,6 +179,7 @@ def _assessments() -> None:
 
 
 def _runs() -> None:
+    op.add_column("step_runs", sa.Column("artifacts", sa.Text))
     op.add_column("runs", sa.Column("event_id", sa.String(32)))
     op.create_index(
         "ix_runs_event_id",

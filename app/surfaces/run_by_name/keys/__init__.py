@@ -1,0 +1,1 @@
+"""API keys: list, make, rotate and revoke them."""

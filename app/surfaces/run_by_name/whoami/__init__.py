@@ -1,0 +1,1 @@
+"""Whether a key is good, and where its caller comes from."""
