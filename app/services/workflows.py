@@ -9,15 +9,17 @@ from app.services.dispatch import Dispatch
 from app.services.schedules import Schedules
 from engine import diff
 from engine.catalog import Catalog
+from engine.conditions import condition_problems
 from engine.definition import Definition
 from engine.errors import Invalid, Problem
 from engine.lifecycle import DefinitionStatus
 from engine.validation import Checked, check
-from store import authoring, live, schedules, workflows
+from store import authoring, live, schedules, triggers, workflows
 from store.authoring import Read
 from store.database import Database, Tx
 from store.runs import RunRow
-from store.workflows import VersionHead, VersionRow, WorkflowRow
+from store.triggers import TriggerFailure
+from store.workflows import Trigger, VersionHead, VersionRow, WorkflowRow
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class NewWorkflow:
     status: DefinitionStatus
     trigger_type: str
     tags: list[str]
+    trigger: Trigger | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Edit:
     change_summary: str
     tags: list[str] | None = None
     trigger_type: str | None = None
+    trigger: Trigger | None = None
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,9 @@ class Workflows:
         """Keep a new workflow and its version 1.
 
         Raises:
-            Invalid: the definition is not valid; `problems` are those of `validate`.
+            Invalid: the definition or the trigger is not valid; `problems` says all that is wrong.
         """
-        definition = await self._valid(new.definition)
+        definition = await self._valid(new.definition, new.trigger_type, new.trigger)
 
         def work(tx: Tx) -> WorkflowRow:
             return workflows.create(
@@ -107,14 +111,19 @@ class Workflows:
                 status=new.status,
                 trigger_type=new.trigger_type,
                 tags=new.tags,
+                trigger=new.trigger,
             )
 
         return await self._database.write(work)
 
-    async def _valid(self, definition: dict[str, Any]) -> Definition:
+    async def _valid(
+        self, definition: dict[str, Any], trigger_type: str | None, trigger: Trigger | None
+    ) -> Definition:
         checked = await self.validate(definition)
-        if checked.definition is None:
-            raise Invalid("The definition is not valid.", problems=checked.problems)
+        wrong = await asyncio.to_thread(_trigger_problems, trigger_type, trigger)
+        if checked.definition is None or wrong:
+            what = "trigger" if checked.definition else "definition"
+            raise Invalid(f"The {what} is not valid.", problems=[*checked.problems, *wrong])
         return checked.definition
 
     async def get(self, caller: Caller, workflow_id: str) -> tuple[WorkflowRow, dict[str, Any]]:
@@ -129,6 +138,12 @@ class Workflows:
             return row, workflows.version(tx, row.id, row.version).definition
 
         return await self._database.read(work)
+
+    async def trigger_failure(self, row: WorkflowRow) -> TriggerFailure | None:
+        """The last event that should have started the workflow and could not."""
+        if row.trigger is None:
+            return None
+        return await self._database.read(lambda tx: triggers.last_failure(tx, row.id))
 
     async def page(self, caller: Caller, wanted: Filter) -> Page:
         """Newest first."""
@@ -158,10 +173,10 @@ class Workflows:
 
         Raises:
             NotFound: there is no such workflow.
-            Invalid: the definition is not valid.
+            Invalid: the definition or the trigger is not valid.
             Stale: somebody else has changed the workflow since it was read.
         """
-        definition = await self._valid(edit.definition)
+        definition = await self._valid(edit.definition, edit.trigger_type, edit.trigger)
         return await self._database.write(
             lambda tx: authoring.revise(
                 tx,
@@ -173,6 +188,7 @@ class Workflows:
                 change_summary=edit.change_summary,
                 tags=edit.tags,
                 trigger_type=edit.trigger_type,
+                trigger=edit.trigger,
                 read=read,
             )
         )
@@ -274,6 +290,14 @@ class Workflows:
 
         before, after = await self._database.read(work)
         return await asyncio.to_thread(compare, before.definition, after.definition)
+
+
+def _trigger_problems(trigger_type: str | None, trigger: Trigger | None) -> list[Problem]:
+    if trigger is None:
+        return []
+    if trigger_type != "event":
+        return [Problem("trigger: goes with the trigger_type 'event'", path="trigger")]
+    return condition_problems(trigger.conditions, "trigger.conditions")
 
 
 def _delete(tx: Tx, org_id: str, workflow_id: str, read: Read) -> list[RunRow]:

@@ -137,7 +137,7 @@ def test_expressions() -> None:
         ({}, ["t.combiner", "t.children"]),
         (tree(), ["t.children"]),
         (tree(combiner="both") | {"more": 1}, ["t", "t.combiner", "t.children"]),
-        (tree(7, {"op": "is"}), ["t.children.0"] + ["t.children.1." + k for k in "rpv"]),
+        (tree(7, {"op": "is"}), ["t.children.0", *("t.children.1." + k for k in "rpv")]),
         (tree(rule([], "like", 1)), ["t.children.0.path", "t.children.0.op"]),
         (tree(rule([True], "is", {})), ["t.children.0.path", "t.children.0.value"]),
         (tree(rule(["a"], "in", "x"), rule(["a"], "in", [])), ["t.children.0.v", "t.children.1.v"]),
@@ -164,6 +164,10 @@ def test_groups_are_not_nested_without_end() -> None:
     assert len(condition_problems(tree(deep), "t")) == 1
 
 
+OPERATORS = (
+    *("is", "is_not", "in", "not_in", "contains", "not_contains", "lt", "lte", "gt", "gte"),
+    *("between", "empty", "not_empty", "contains_any", "contains_all", "contains_none"),
+)
 scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text(max_size=3)
 values = st.recursive(
     scalars,
@@ -174,10 +178,7 @@ rules = st.fixed_dictionaries(
     {
         "rule_type": st.just("field"),
         "path": st.lists(st.sampled_from(["a", "b", 0]), min_size=1, max_size=2),
-        "op": st.sampled_from(
-            ["is", "is_not", "in", "not_in", "contains", "not_contains", "lt", "gte", "between"]
-            + ["empty", "not_empty", "contains_any", "contains_all", "contains_none"]
-        ),
+        "op": st.sampled_from(OPERATORS),
         "value": values
         | st.lists(scalars, max_size=3)
         | st.fixed_dictionaries({"from": scalars, "to": scalars}),

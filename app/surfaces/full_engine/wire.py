@@ -32,7 +32,7 @@ Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: What stands before the hex digits of an id.
-Prefix = Literal["wf_", "run_", "sched_", "tpl_", "agent_"]
+Prefix = Literal["wf_", "run_", "sched_", "tpl_", "agent_", "cbevt_"]
 
 
 class In(BaseModel):

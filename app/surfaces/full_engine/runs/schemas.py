@@ -133,7 +133,7 @@ class RunOut(TypedDict):
 
     `workflow_id` is null once the workflow was deleted; `workflow_name` is what it was called.
     `execution` counts the times that it was begun or resumed. `parent_…` name the step that started
-    it, if one did, `schedule_id` and `scheduled_at` the schedule.
+    it, if one did, `schedule_id` and `scheduled_at` the schedule, `event_id` the event.
     """
 
     id: str
@@ -148,6 +148,7 @@ class RunOut(TypedDict):
     parent_step_id: str | None
     schedule_id: str | None
     scheduled_at: str | None
+    event_id: str | None
     created_at: str
     started_at: str | None
     completed_at: str | None

@@ -77,6 +77,7 @@ def run_out(row: RunHead, *, orphaned: bool = False) -> RunOut:
         parent_step_id=row.parent_step_id,
         schedule_id=spelled("sched_", row.schedule_id) if row.schedule_id else None,
         scheduled_at=maybe_iso(row.scheduled_at),
+        event_id=spelled("cbevt_", row.event_id) if row.event_id else None,
         created_at=iso(row.created_at),
         started_at=maybe_iso(row.started_at),
         completed_at=maybe_iso(row.completed_at),

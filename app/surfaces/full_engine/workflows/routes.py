@@ -15,8 +15,10 @@ from app.surfaces.full_engine.workflows.schemas import (
     CreateIn,
     DiffOut,
     OneWorkflowOut,
+    ReadWorkflowOut,
     RollbackIn,
     StatusIn,
+    TriggerIn,
     TriggerType,
     UpdateIn,
     ValidatedOut,
@@ -27,7 +29,7 @@ from app.surfaces.full_engine.workflows.schemas import (
 )
 from engine.lifecycle import DefinitionStatus
 from store.authoring import Read
-from store.workflows import WorkflowRow
+from store.workflows import Trigger, WorkflowRow
 
 router = APIRouter(prefix="/api/workflows", tags=["workflows"], route_class=envelope(render))
 
@@ -40,6 +42,10 @@ VersionQuery = Annotated[int, Query(ge=0, le=2**31 - 1)]
 def _answer(row: WorkflowRow, definition: dict[str, Any]) -> Json:
     body = OneWorkflowOut(workflow=shapes.workflow_full_out(row, definition))
     return Json(body, 200, etag(row))
+
+
+def _trigger(given: TriggerIn | None) -> Trigger | None:
+    return None if given is None else Trigger(given.event, given.conditions)
 
 
 def _read(request: Request) -> Read:
@@ -69,7 +75,10 @@ async def list_workflows(
 async def create_workflow(request: Request, caller: Editor, body: CreateIn) -> Json:
     """Create a workflow; its definition must be valid."""
     row = await services(request).workflows.create(
-        caller, NewWorkflow(body.definition, body.status, body.trigger_type, body.tags)
+        caller,
+        NewWorkflow(
+            body.definition, body.status, body.trigger_type, body.tags, _trigger(body.trigger)
+        ),
     )
     workflow = shapes.workflow_full_out(row, body.definition)
     return Json(
@@ -92,11 +101,16 @@ async def validate_definition(request: Request, caller: Viewer, body: ValidateIn
     )
 
 
-@router.get("/{workflow_id}", responses=WORKFLOW | errors(404))
+@router.get("/{workflow_id}", responses=tagged(200, ReadWorkflowOut) | errors(404))
 async def get_workflow(request: Request, caller: Viewer, workflow_id: WorkflowId) -> Json:
     """A workflow with its latest definition."""
-    row, definition = await services(request).workflows.get(caller, bare("wf_", workflow_id))
-    return _answer(row, definition)
+    workflows = services(request).workflows
+    row, definition = await workflows.get(caller, bare("wf_", workflow_id))
+    full: dict[str, Any] = {**shapes.workflow_full_out(row, definition)}
+    failure = await workflows.trigger_failure(row)
+    if failure is not None:
+        full["trigger_failure"] = shapes.trigger_failure_out(failure)
+    return Json({"workflow": full}, 200, etag(row))
 
 
 @router.put("/{workflow_id}", responses=WORKFLOW | errors(404, 412, *BODY))
@@ -111,7 +125,13 @@ async def update_workflow(
     row = await services(request).workflows.revise(
         caller,
         bare("wf_", workflow_id),
-        Edit(body.definition, body.change_summary, body.tags, body.trigger_type),
+        Edit(
+            body.definition,
+            body.change_summary,
+            body.tags,
+            body.trigger_type or ("event" if body.trigger else None),
+            _trigger(body.trigger),
+        ),
         _read(request),
     )
     return _answer(row, body.definition)

@@ -14,22 +14,40 @@ Document = Annotated[dict[str, Any], Field(json_schema_extra={"x-schema": "Defin
 TriggerType = Literal["manual", "schedule", "event", "webhook"]
 
 
+EventName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
+
+
+class TriggerIn(In):
+    """The event that starts the workflow; without conditions each of them does.
+
+    `conditions` is an expression over `event` and `entity`, or a tree of rules.
+    """
+
+    event: EventName
+    conditions: str | dict[str, Any] | None = None
+
+
 class CreateIn(In):
-    """A new workflow."""
+    """A new workflow; `trigger` goes with the `trigger_type` `event`."""
 
     definition: Document
     trigger_type: TriggerType = "manual"
+    trigger: TriggerIn | None = None
     tags: list[Words] = Field(default=[], max_length=50)
     status: DefinitionStatus = DefinitionStatus.ACTIVE
 
 
 class UpdateIn(In):
-    """The next version; tags and trigger stay as they are unless they are given."""
+    """The next version; tags and trigger stay as they are unless they are given.
+
+    A `trigger` makes the `trigger_type` `event`; another type takes the trigger away.
+    """
 
     definition: Document
     change_summary: Sentence = "Updated"
     tags: list[Words] | None = Field(default=None, max_length=50)
     trigger_type: TriggerType | None = None
+    trigger: TriggerIn | None = None
 
 
 class StatusIn(In):
@@ -51,6 +69,21 @@ class ValidateIn(In):
     definition: Document
 
 
+class TriggerOut(TypedDict):
+    """The event that starts a workflow, and under which conditions."""
+
+    event: str
+    conditions: str | dict[str, Any] | None
+
+
+class TriggerFailureOut(TypedDict):
+    """An event that should have started the workflow and could not."""
+
+    event_id: str
+    message: str
+    at: str
+
+
 class WorkflowOut(TypedDict):
     """A workflow, as in lists."""
 
@@ -60,6 +93,7 @@ class WorkflowOut(TypedDict):
     version: int
     status: DefinitionStatus
     trigger_type: str
+    trigger: TriggerOut | None
     tags: list[str]
     created_at: str
     updated_at: str
@@ -69,6 +103,12 @@ class WorkflowFullOut(WorkflowOut):
     """A workflow with its latest definition."""
 
     definition: dict[str, Any]
+
+
+class WorkflowReadOut(WorkflowFullOut):
+    """The same, with the last event that should have started it and could not, if there was one."""
+
+    trigger_failure: NotRequired[TriggerFailureOut]
 
 
 class CreatedOut(TypedDict):
@@ -82,6 +122,12 @@ class OneWorkflowOut(TypedDict):
     """One workflow."""
 
     workflow: WorkflowFullOut
+
+
+class ReadWorkflowOut(TypedDict):
+    """One workflow, as it is read."""
+
+    workflow: WorkflowReadOut
 
 
 class WorkflowsOut(TypedDict):
