@@ -43,10 +43,10 @@ demo: $(RUNS) ## Show a run that survives the kill of its worker
 	@$(BIN)/signalbox demo
 
 test: $(STAMP) ## Run the tests
-	$(PYTEST) -n 4 --dist loadfile -m "not slow and not chaos and not benchmark"
+	$(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m "not slow and not chaos and not benchmark"
 
 test-fast: $(STAMP) ## Run the tests that need no server
-	$(PYTEST) -n 2 --dist loadfile -m "not slow and not chaos and not benchmark" tests/unit tests/steps tests/replay
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not chaos and not benchmark" tests/unit tests/steps tests/replay
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	$(PYTEST) -m slow

@@ -220,6 +220,8 @@ class Performer:
         if own is not None and _answers(own, call):
             assert own.outcome is not None
             return own.outcome
+        if own is not None and (told := _failure(own, call)) is not None:
+            raise told
         attempt = Attempt(self._desk, call, step_type, seen.prepared, own, seen.org_id)
         if call.once:
             if own is not None and own.status is StepStatus.RUNNING and own.worker is not None:
@@ -279,7 +281,33 @@ def _begun(own: StepRow | None, call: StepCall) -> bool:
         return True
     if own is None or own.generation != call.generation:
         return False
-    return own.outcome is not None or own.status is StepStatus.RUNNING
+    return (
+        own.outcome is not None
+        or own.status is StepStatus.RUNNING
+        or _failure(own, call) is not None
+    )
+
+
+def _failure(own: StepRow, call: StepCall) -> StepError | None:
+    """How this very attempt has failed already, if the answer was lost on the way to Temporal.
+
+    The items of a loop are not answered so: a loop that is tried again asks for them as for the
+    first time. How long the other side wants to be left alone is not in the row.
+    """
+    asked = (call.n, call.generation, call.attempt)
+    if (
+        call.iteration
+        or (own.n, own.generation, own.attempt) != asked
+        or "code" not in (own.error or {})
+    ):
+        return None
+    match own.status:
+        case StepStatus.FAILED | StepStatus.WAITING:
+            assert own.error is not None
+            retryable = own.status is StepStatus.WAITING
+            return StepError(own.error["code"], own.error["message"], retryable=retryable)
+        case _:
+            return None
 
 
 def _closed(call: StepCall, facts: RunFacts | None) -> bool:

@@ -30,6 +30,7 @@ from app.services.imports import Imports
 from app.services.keys import Keys
 from app.services.language import components
 from app.services.named_runs import ByName
+from app.services.one_offs import OneOffs
 from app.services.published_events import Events
 from app.services.retention import Retention
 from app.services.run_pages import RunPages
@@ -164,6 +165,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             by_name=ByName(database, dispatch, versions),
             run_pages=RunPages(database, versions),
             schedules=schedules,
+            one_offs=OneOffs(database, timetable),
             secrets=Secrets(database, settings.keyring),
             events=Events(database, aftermath),
             assessments=Assessments(database, dispatch, aftermath),

@@ -28,6 +28,7 @@ class Terms:
     """What an author decides about a schedule.
 
     Attributes:
+        cron_expression: empty where there is one time only.
         catchup_window: seconds after its time that a start which was missed is still made.
     """
 
@@ -48,6 +49,8 @@ class ScheduleRow:
         active: its workflow is active, and there.
         last_run_at: when it last started a run.
         terms: what its author decided.
+        run_at: its one time, where it has no others; `store.one_offs` has more of these.
+        over: it will not fire any more, and Temporal is to have none.
     """
 
     id: str
@@ -61,11 +64,13 @@ class ScheduleRow:
     updated_at: int
     deleted_at: int | None
     last_run_at: int | None
+    run_at: int | None
+    over: bool
 
     @property
     def enabled(self) -> bool:
-        """It fires."""
-        return self.active and not self.terms.paused
+        """It fires. Whether one with a single time starts a run is decided when it does."""
+        return self.run_at is not None or (self.active and not self.terms.paused)
 
     @property
     def in_step(self) -> bool:
@@ -88,6 +93,12 @@ _SELECT = select(schedules, _ACTIVE.label("active"), _LAST_RUN.label("last_run_a
     workflows, workflows.c.id == schedules.c.workflow_id
 )
 _BY_ID = _SELECT.where(schedules.c.id == bindparam("schedule"))
+#: To be started once, and neither started nor given up.
+PENDING = (
+    schedules.c.run_at.is_not(None)
+    & schedules.c.fired_at.is_(None)
+    & schedules.c.canceled_at.is_(None)
+)
 _OUT_OF_STEP = or_(schedules.c.revision > schedules.c.synced, schedules.c.deleted_at.is_not(None))
 
 
@@ -116,10 +127,11 @@ def get(tx: Tx, org_id: str, schedule_id: str) -> ScheduleRow:
     """The schedule.
 
     Raises:
-        NotFound: there is none, or it is another organisation's, or it was deleted.
+        NotFound: there is none, or it is another organisation's, or it was deleted, or it has a
+            single time.
     """
     row = by_id(tx, schedule_id)
-    if row is None or row.org_id != org_id or row.deleted_at is not None:
+    if row is None or row.org_id != org_id or row.deleted_at is not None or row.run_at is not None:
         raise NotFound("There is no such schedule.", code="schedule_not_found")
     return row
 
@@ -139,7 +151,11 @@ def page(
         NotFound: there is no such workflow in the organisation.
     """
     workflow = workflow_rows.get(tx, org_id, workflow_id)
-    wanted = (schedules.c.workflow_id == workflow.id, schedules.c.deleted_at.is_(None))
+    wanted = (
+        schedules.c.workflow_id == workflow.id,
+        schedules.c.deleted_at.is_(None),
+        schedules.c.run_at.is_(None),
+    )
     rows = tx.execute(
         _SELECT.where(*wanted)
         .order_by(schedules.c.created_at.desc(), schedules.c.id.desc())
@@ -157,7 +173,7 @@ def replace(tx: Tx, org_id: str, schedule_id: str, terms: Terms) -> ScheduleRow:
         NotFound: there is no such schedule in the organisation.
     """
     row = get(tx, org_id, schedule_id)
-    _change(tx, schedules.c.id == row.id, **_columns(terms))
+    change(tx, schedules.c.id == row.id, **_columns(terms))
     return get(tx, org_id, schedule_id)
 
 
@@ -173,7 +189,7 @@ def pause(
     wanted: dict[str, Any] = {"paused": paused}
     if note is not None:
         wanted["note"] = note
-    _change(tx, schedules.c.id == row.id, **wanted)
+    change(tx, schedules.c.id == row.id, **wanted)
     return get(tx, org_id, schedule_id)
 
 
@@ -184,26 +200,30 @@ def remove(tx: Tx, org_id: str, schedule_id: str) -> None:
         NotFound: there is no such schedule in the organisation.
     """
     row = get(tx, org_id, schedule_id)
-    _change(tx, schedules.c.id == row.id, deleted_at=now())
+    change(tx, schedules.c.id == row.id, deleted_at=now())
 
 
 def touch_of_workflow(tx: Tx, workflow_id: str) -> None:
     """Put the workflow's schedules out of step: whether they fire depends on its status."""
-    _change(tx, schedules.c.workflow_id == workflow_id)
+    change(tx, (schedules.c.workflow_id == workflow_id) & schedules.c.run_at.is_(None))
 
 
 def delete_of_workflow(tx: Tx, workflow_id: str) -> None:
-    """Delete all schedules of a workflow that is being deleted."""
-    _change(
-        tx,
-        (schedules.c.workflow_id == workflow_id) & schedules.c.deleted_at.is_(None),
-        deleted_at=now(),
+    """Delete all schedules of a workflow that is being deleted; what is to be started once, is not.
+
+    Those stay, so that whoever has asked for them can find out.
+    """
+    mine = schedules.c.workflow_id == workflow_id
+    change(
+        tx, mine & schedules.c.deleted_at.is_(None) & schedules.c.run_at.is_(None), deleted_at=now()
     )
+    change(tx, mine & PENDING, canceled_at=now(), cancel_reason="workflow_deleted")
 
 
-def _change(tx: Tx, which: ColumnElement[bool], **values: Any) -> None:
+def change(tx: Tx, which: ColumnElement[bool], **values: Any) -> int:
+    """Change schedules and put them out of step; answers how many."""
     changed = {"revision": schedules.c.revision + 1, "updated_at": now(), **values}
-    tx.execute(update(schedules).where(which).values(changed))
+    return tx.execute(update(schedules).where(which).values(changed)).rowcount
 
 
 # --- keeping Temporal in step ----------------------------------------------------------------
@@ -247,6 +267,7 @@ def in_step_after(tx: Tx, after: str, limit: int) -> list[ScheduleRow]:
             schedules.c.id > after,
             schedules.c.revision == schedules.c.synced,
             schedules.c.deleted_at.is_(None),
+            or_(schedules.c.run_at.is_(None), PENDING),
         )
         .order_by(schedules.c.id)
         .limit(limit)
@@ -278,7 +299,7 @@ def _row(row: Row[Any]) -> ScheduleRow:
         workflow_id=row.workflow_id,
         active=bool(row.active),
         terms=Terms(
-            cron_expression=row.cron_expression,
+            cron_expression=row.cron_expression or "",
             timezone=row.timezone,
             input=decode_object(row.input),
             overlap=Overlap(row.overlap),
@@ -292,4 +313,6 @@ def _row(row: Row[Any]) -> ScheduleRow:
         updated_at=row.updated_at,
         deleted_at=row.deleted_at,
         last_run_at=row.last_run_at,
+        run_at=row.run_at,
+        over=any(at is not None for at in (row.deleted_at, row.fired_at, row.canceled_at)),
     )

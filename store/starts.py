@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select
 from engine.book import Due
 from engine.lifecycle import RunStatus
 from engine.schedule import Overlap
-from store import executions, runs, schedules, workflows
+from store import executions, one_offs, runs, schedules, workflows
 from store.clock import SECOND
 from store.database import Tx
 from store.places import LIVE, Execution
@@ -56,7 +56,11 @@ def open_start(tx: Tx, due: Due, places: int) -> Opening:
     if runs.by_id(tx, due.run) is not None:
         return Opening("open")
     schedule = schedules.by_id(tx, due.schedule)
-    if schedule is None or schedule.deleted_at is not None or not schedule.active:
+    if schedule is None or schedule.over:
+        return Opening("over")
+    if schedule.run_at is not None:
+        return Opening("open" if one_offs.fire(tx, due, schedule) else "over")
+    if not schedule.active:
         return Opening("over")
     opening = _among_others(tx, due, schedule, places)
     if opening.state == "open":

@@ -277,7 +277,17 @@ schedules = Table(
     Column("updated_at", BigInteger, nullable=False),
     #: Deleted here, and gone altogether once Temporal has deleted its own.
     Column("deleted_at", BigInteger),
+    #: What became of a start at one time: it was made, or it was given up and why.
+    Column("fired_at", BigInteger),
+    Column("canceled_at", BigInteger),
+    Column("cancel_reason", String(64)),
     Index(None, "workflow_id", "created_at"),
+    Index(
+        "ix_schedules_pending",
+        "run_at",
+        sqlite_where=text("run_at IS NOT NULL AND fired_at IS NULL AND canceled_at IS NULL"),
+        postgresql_where=text("run_at IS NOT NULL AND fired_at IS NULL AND canceled_at IS NULL"),
+    ),
 )
 
 #: An organisation's own templates; the builtin ones are files.

@@ -28,6 +28,18 @@ TUNED = [
     'history.timerProcessorMaxTimeShift="10ms"',
 ]
 TEMPORAL = str(Path(sys.executable).parent / "temporal")
+#: Folders in the order of their tests' lengths; the others come after them.
+LONGEST_FIRST = ("integration", "workflow", "contract", "store", "steps")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: processes that run side by side then end at the same time."""
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,10 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkflowRunner
 
 from activities.perform import Performer
@@ -150,6 +152,24 @@ class House:
         await self.client.get_workflow_handle(row.temporal_id).terminate()
         await self.database.write(lambda tx: terminations.terminated(tx, run_id, row.n))
         return row
+
+    async def asked(self, run_id: str, n: int = 1) -> None:
+        """Wait until the execution has asked for a place, which is the first thing it does."""
+        handle = self.client.get_workflow_handle(workflow_id(run_id, n))
+        async with asyncio.timeout(PATIENCE):
+            while not any(
+                event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+                for event in (await handle.fetch_history()).events
+            ):
+                await asyncio.sleep(0.05)
+
+    async def forget(self, run_id: str, n: int = 1) -> None:
+        """End the execution of a run that is over, if it has not seen that by itself."""
+        try:
+            await self.client.get_workflow_handle(workflow_id(run_id, n)).terminate()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
 
     async def pause(self, run_id: str) -> None:
         row = await self.database.write(lambda tx: executions.pause(tx, self.org, run_id))

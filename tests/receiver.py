@@ -3,6 +3,7 @@
 The path decides the answer:
 
 * `/slow/SECONDS/…` answers after that long.
+* `/first/SECONDS/…` answers the first delivery of that path after that long, and others at once.
 * `/status/CODE/…` answers with that status.
 * `/flaky/N/…` answers 503 to the first N deliveries of that path, then 200.
 * `/big/BYTES/…` answers that many bytes of text.
@@ -111,6 +112,8 @@ class Receiver:
         text = json.dumps({"path": delivery.path, "n": n}).encode()
         match delivery.path.split("?")[0].split("/")[1:3]:
             case ["slow", seconds]:
+                await asyncio.sleep(float(seconds))
+            case ["first", seconds] if n == 1:
                 await asyncio.sleep(float(seconds))
             case ["status", code]:
                 status = int(code)

@@ -4,7 +4,7 @@ The key itself is answered once, when it is made; no log, error or record has it
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.services.auth import Auth, Caller
 from engine.errors import Invalid, Problem
@@ -23,7 +23,7 @@ class Minted:
     """A key that was made, and the key itself, which nobody can find out again."""
 
     row: KeyRow
-    token: str
+    token: str = field(repr=False)
 
 
 class Keys:

@@ -39,9 +39,9 @@ class Undispatched(Unavailable):
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer to a start; `replayed` when an earlier request has made the run."""
+    """The answer to a start; `made` is the run, and an earlier request's where it is `replayed`."""
 
-    run_id: str
+    made: str
     status: int
     body: bytes
     replayed: bool = False
@@ -199,21 +199,22 @@ class ByName:
         return await self._database.read(work)
 
 
-def enabled(tx: Tx, org_id: str, name: str) -> WorkflowRow:
+def enabled(tx: Tx, org_id: str, name: str, *, archived: str = "workflow_disabled") -> WorkflowRow:
     """The workflow of this name, held as `store.workflows` says, for a run to be started.
 
     Raises:
         NotFound: there is none.
-        Conflict: it is not active.
+        Conflict: it is not active; `archived` is the code when that is what it is.
     """
     while (found := workflows.named(tx, org_id, name)) is not None:
         held = workflows.held(tx, org_id, found.id)
         if held is None or held.name != name:
             # Deleted or renamed between the two statements.
             continue
-        if held.status != DefinitionStatus.ACTIVE:
-            raise Conflict(f"Workflow '{name}' is disabled.", code="workflow_disabled")
-        return held
+        if held.status == DefinitionStatus.ACTIVE:
+            return held
+        code = archived if held.status == DefinitionStatus.ARCHIVED else "workflow_disabled"
+        raise Conflict(f"Workflow '{name}' is {code.removeprefix('workflow_')}.", code=code)
     raise not_found(name)
 
 

@@ -13,6 +13,7 @@ from app.services.health import Health
 from app.services.imports import Imports
 from app.services.keys import Keys
 from app.services.named_runs import ByName
+from app.services.one_offs import OneOffs
 from app.services.published_events import Events
 from app.services.run_pages import RunPages
 from app.services.runs import Runs
@@ -40,6 +41,7 @@ class State:
     by_name: ByName
     run_pages: RunPages
     schedules: Schedules
+    one_offs: OneOffs
     secrets: Secrets
     events: Events
     assessments: Assessments

@@ -8,6 +8,7 @@ here may fail and may be repeated. Source: DESIGN §3, "Schedules"; decision 001
 
 import asyncio
 from collections.abc import Awaitable, Collection
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -32,6 +33,8 @@ from temporalio.client import (
     ScheduleState,
     ScheduleUpdate,
 )
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from app.services.dispatch import PATIENCE, UNREACHABLE
@@ -83,8 +86,8 @@ class Timetable:
                     # Others have deleted it, here and there, before we made it again.
                     await self.forget(schedule_id)
                 return
-            made = row.deleted_at is None
-            if row.deleted_at is not None:
+            made = not row.over
+            if row.over:
                 await self.forget(row.id)
             else:
                 await self._put(row)
@@ -209,6 +212,28 @@ class Timetable:
         )
         await _reach(self._client.workflow_service.patch_schedule(request, timeout=_RPC_TIMEOUT))
 
+    async def start(self, row: ScheduleRow) -> None:
+        """Make the one start of a schedule that Temporal may have missed; made twice it is one.
+
+        Temporal may have come to know of it when its time was over, and makes no such start.
+
+        Raises:
+            Unavailable: Temporal does not answer.
+        """
+        assert row.run_at is not None
+        with suppress(WorkflowAlreadyStartedError):
+            await _reach(
+                self._client.start_workflow(
+                    RUN,
+                    RunInput(run="", schedule=row.id),
+                    id=f"{_started_id(row)}-{_name(row.run_at)}",
+                    task_queue=self._task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    task_timeout=timedelta(seconds=TASK_TIMEOUT),
+                    rpc_timeout=_RPC_TIMEOUT,
+                )
+            )
+
     async def backfill(self, row: ScheduleRow, first: int, last: int, overlap: Overlap) -> None:
         """Make the starts of all times from the first to the last (microseconds UTC).
 
@@ -254,12 +279,13 @@ class Timetable:
             action=ScheduleActionStartWorkflow(
                 RUN,
                 RunInput(run="", schedule=row.id),
-                # Temporal appends the time: 63 characters in all.
-                id=f"{timer_id(row.id)}/run",
+                id=_started_id(row),
                 task_queue=self._task_queue,
                 task_timeout=timedelta(seconds=TASK_TIMEOUT),
             ),
-            spec=spec(terms.cron_expression, terms.timezone),
+            spec=spec(terms.cron_expression, terms.timezone)
+            if row.run_at is None
+            else moment(row.run_at),
             policy=SchedulePolicy(
                 overlap=_policy(terms.overlap),
                 catchup_window=timedelta(seconds=terms.catchup_window),
@@ -269,6 +295,11 @@ class Timetable:
 
     def _handle(self, schedule_id: str) -> ScheduleHandle:
         return self._client.get_schedule_handle(timer_id(schedule_id))
+
+
+def _started_id(row: ScheduleRow) -> str:
+    """The id of what it starts; Temporal appends the time: 63 characters in all."""
+    return f"{timer_id(row.id)}/run"
 
 
 def spec(text: str, zone: str) -> ScheduleSpec:
@@ -292,6 +323,32 @@ def spec(text: str, zone: str) -> ScheduleSpec:
         ],
         time_zone_name=zone,
     )
+
+
+def moment(micros: int) -> ScheduleSpec:
+    """One time, a whole second."""
+    at = _datetime(micros)
+    parts = (at.second, at.minute, at.hour, at.day, at.month, at.year)
+    second, minute, hour, day, month, year = (_ranges((part,)) for part in parts)
+    return ScheduleSpec(
+        calendars=[
+            ScheduleCalendarSpec(
+                second=second,
+                minute=minute,
+                hour=hour,
+                day_of_month=day,
+                month=month,
+                year=year,
+                comment=_name(micros),
+            )
+        ],
+        time_zone_name="UTC",
+    )
+
+
+def _name(micros: int) -> str:
+    """A time as Temporal appends it to the id of what it starts."""
+    return f"{_datetime(micros):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _ranges(values: tuple[int, ...]) -> tuple[ScheduleRange, ...]:

@@ -1,7 +1,8 @@
 """Keeps Temporal's schedules in step with the store: a duty of the sweeper.
 
-Each pass tells Temporal of what it has not heard, compares a few schedules with what Temporal has,
-in a circle, and now and then looks for schedules of ours that the store does not know.
+Each pass tells Temporal of what it has not heard, makes the single starts that it has missed,
+compares a few schedules with what Temporal has, in a circle, and now and then looks for schedules
+of ours that the store does not know.
 """
 
 import logging
@@ -10,13 +11,15 @@ from functools import partial
 
 from app.services.timetable import Timetable
 from engine.errors import Invalid
-from store import clock, schedules
+from store import clock, one_offs, schedules
 from store.database import Database
 
 log = logging.getLogger("signalbox.upkeep")
 
 #: Microseconds that a change may be on its way to Temporal before it counts as lost.
 UNTOLD_FOR = 2_000_000
+#: Microseconds after its time that a single start counts as missed by Temporal.
+OVERDUE_FOR = 10_000_000
 #: Changes told in a pass.
 _BATCH = 100
 #: Schedules compared in a pass: 6 ms of Temporal's each.
@@ -46,6 +49,10 @@ class Upkeep:
             partial(schedules.out_of_step, before=clock.now() - UNTOLD_FOR, limit=_BATCH)
         ):
             await self._tell(schedule_id)
+        for row in await self._database.read(
+            partial(one_offs.overdue, before=clock.now() - OVERDUE_FOR, limit=_BATCH)
+        ):
+            await self._timetable.start(row)
         await self._compare()
         if time.monotonic() - self._looked >= STRAYS_EVERY:
             await self._remove_strays()

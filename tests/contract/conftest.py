@@ -94,6 +94,7 @@ async def working(
         {
             "database_url": settings.database_url,
             "task_queue": settings.task_queue,
+            "WORKFLOW_MAX_CONCURRENT_RUNS": settings.max_concurrent_runs,
             "script_sandbox": "none",
             **variables,
         }

@@ -56,10 +56,11 @@ async def crash(site: Site, point: str, *, again: bool) -> None:
     assert list(await site.statuses(workflow)) == accepted
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("time", range(3))
-async def test_a_crash_loses_and_doubles_nothing(site: Site, point: str, time: int) -> None:
-    await crash(site, point, again=time > 0)
+@pytest.mark.parametrize(
+    ("point", "again"), [(point, True) for point in POINTS] + [("accept.after_commit", False)]
+)
+async def test_a_crash_loses_and_doubles_nothing(site: Site, point: str, again: bool) -> None:
+    await crash(site, point, again=again)
 
 
 @pytest.mark.chaos

@@ -84,19 +84,19 @@ async def test_a_kill_around_the_hand_over_loses_nothing(
     site: Site, receiver: Receiver, before: float
 ) -> None:
     """Steps that go from one lane to the other at the moment at which their worker dies."""
-    config = {"method": "POST", "url": receiver.url("/slow/4/handed")}
+    config = {"method": "POST", "url": receiver.url("/first/60/{{ run.id }}")}
     steps = [{"id": "handed", "type": "http_request", "config": config}]
     workflow = await site.define({"name": "one", "steps": steps})
     runs = await asyncio.gather(*(site.run(workflow) for _ in range(8)))
     async with asyncio.timeout(60):
-        while receiver.count("/slow") < len(runs):
+        while receiver.count("/first") < len(runs):
             await asyncio.sleep(0.02)
     await asyncio.sleep(HAND_OVER - before)
     site.kill("worker")
     site.start("worker")
     await site.completed(workflow, len(runs))
     wanted = {f"{run.removeprefix('run_')}/handed/-/1" for run in runs}
-    assert set(receiver.keys("/slow")) == wanted
+    assert set(receiver.keys("/first")) == wanted
 
 
 @pytest.mark.chaos

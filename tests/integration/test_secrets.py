@@ -83,7 +83,7 @@ async def test_the_command_line(tmp_path: Path) -> None:
         ("A", "three", "replaced A of acme\n"),
     ):
         assert await signalbox(site, "secrets", "set", name, *acme, given=given) == (0, said, "")
-    for name, given in (("a-b", "x"), ("A", ""), ("A", "\n"), ("A", "x" * 65_537)):
+    for name, given in (("a-b", "x"), ("A", "\n"), ("A", "x" * 65_537)):
         status, out, err = await signalbox(site, "secrets", "set", name, *acme, given=given)
         assert (status, out, len(err.splitlines())) == (1, "", 1)
 

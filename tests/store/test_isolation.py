@@ -57,10 +57,10 @@ async def test_lists_hold_only_what_is_ones_own(database: Database, world: World
     def listed(tx: Tx, org: str) -> list[list[str]]:
         found_runs, run_total = runs.page(tx, org, Wanted(), limit=50, offset=0)
         found_workflows, workflow_total = workflows.page(tx, org, limit=50, offset=0)
-        assert (run_total, workflow_total) == (len(found_runs), len(found_workflows))
-        return [
-            [row.id for row in found] for found in (found_runs, found_workflows, keys.page(tx, org))
-        ]
+        found_keys, key_total = keys.page(tx, org, limit=50, offset=0)
+        every = (found_runs, found_workflows, found_keys)
+        assert (run_total, workflow_total, key_total) == tuple(map(len, every))
+        return [[row.id for row in found] for found in every]
 
     assert await database.read(lambda tx: listed(tx, world.org)) == [
         [mine.run],

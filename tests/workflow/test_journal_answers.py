@@ -97,6 +97,22 @@ async def test_what_failed_is_attempted_again_under_its_key(
     assert receiver.keys() == Counter({f"{bench.run}/a/-/1": 2})
 
 
+@pytest.mark.parametrize("final", [False, True])
+async def test_a_failure_whose_answer_was_lost_is_answered_from_its_row(
+    bench: Bench, receiver: Receiver, final: bool
+) -> None:
+    """The same attempt of the same execution; the next one of either is made."""
+    await bench.begin(get(receiver, "a", "/flaky/1/a"))
+    for more in ({}, {"local": True}, {"moved": True}):
+        assert await bench.code("a", final=final, **more) == "http_status"
+    types = [str(event.type) for event in await bench.house.events(bench.run)]
+    assert types[2:] == ["step_started", "step_failed"]
+    await bench.house.database.write(lambda tx: executions.pause(tx, bench.house.org, bench.run))
+    assert await bench.code("a", final=final) == "http_status"
+    assert receiver.count("/") == 1
+    assert await bench.code("a", final=final, attempt=2) == "Pausing"
+
+
 async def test_a_new_generation_repeats_it_under_another_key(
     bench: Bench, receiver: Receiver
 ) -> None:
@@ -191,8 +207,9 @@ async def test_what_may_not_be_repeated_is_left_to_an_operator(
     await bench.begin(get(receiver, "a", effect="once"))
     call = bench.asked("a", once=True)
     await bench.house.database.write(lambda tx: journal.begin(tx, call, "a-lost-worker", 1))
-    assert await bench.code("a", once=True) == "outcome_unknown"
-    assert await bench.status("a") is StepStatus.FAILED
+    for _ in range(2):
+        assert await bench.code("a", once=True) == "outcome_unknown"
+        assert await bench.status("a") is StepStatus.FAILED
     assert receiver.count("/") == 0
 
 

@@ -66,7 +66,7 @@ async def test_a_signal_that_was_lost_is_repeated(narrow: House, receiver: Recei
     holding = [await narrow.start(flow(get(receiver, "a", "/slow/60/a"))) for _ in range(2)]
     await until(lambda: receiver.count("/slow") == 2, "they do not run")
     waiting = await narrow.start(flow(get(receiver, "b")))
-    await asyncio.sleep(0.3)
+    await narrow.asked(waiting)
     assert (await narrow.run(waiting)).status is RunStatus.QUEUED
     # The place is given, and nobody tells.
     handed = await narrow.database.write(
@@ -82,7 +82,7 @@ async def test_a_signal_that_was_lost_is_repeated(narrow: House, receiver: Recei
         await narrow.client.get_workflow_handle(workflow_id(waiting, 1)).signal(ADMIT)
     assert (await narrow.until(waiting)).status is RunStatus.COMPLETED
     assert receiver.count("/b") == 1
-    await narrow.client.get_workflow_handle(workflow_id(holding[0], 1)).terminate()
+    await narrow.forget(holding[0])
     await narrow.cancel(holding[1])
     await narrow.until(holding[1])
 
@@ -108,6 +108,7 @@ async def test_who_gets_a_place_is_told_although_nobody_waits_for_the_answer(
     holding = [await narrow.start(flow(get(receiver, "a", "/slow/60/a"))) for _ in range(2)]
     await until(lambda: receiver.count("/slow") == 2, "they do not run")
     waiting = await narrow.start(flow(get(receiver, "b")))
+    await narrow.asked(waiting)
     ledger = Ledger(
         narrow.database,
         Definitions(narrow.database, catalog()),
@@ -123,6 +124,6 @@ async def test_who_gets_a_place_is_told_although_nobody_waits_for_the_answer(
     with pytest.raises(asyncio.CancelledError):
         await closing
     assert (await narrow.until(waiting)).status is RunStatus.COMPLETED
-    await narrow.client.get_workflow_handle(workflow_id(holding[0], 1)).terminate()
+    await narrow.forget(holding[0])
     await narrow.cancel(holding[1])
     await narrow.until(holding[1])

@@ -28,6 +28,7 @@ Prefix = Literal[
 ]
 
 WorkflowName = Annotated[str, Path(description="The name of a workflow, percent-encoded.")]
+ScheduleId = Annotated[str, Path(description="`cbwsch_` and 32 hex digits.")]
 RunId = Annotated[str, Path(description="`cbwr_` and 32 hex digits.")]
 IdempotencyKey = Annotated[
     str | None,

@@ -8,9 +8,10 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
 
 from app.services import audit
-from app.services.audit import Audit
+from app.services.audit import Audit, Audited
 from app.settings import Settings
 from engine.roles import Role
 from store import keys
@@ -174,6 +175,28 @@ async def test_what_the_door_refuses_has_a_number(api: httpx2.AsyncClient) -> No
     answer = await api.post("/api/workflows/validate", headers={"content-length": "300000000"})
     assert answer.status_code == 413
     assert len(answer.headers["x-correlation-id"]) == 32
+
+
+async def test_a_caller_who_goes_before_the_answer_has_no_status(
+    app: FastAPI, api: httpx2.AsyncClient
+) -> None:
+    caller = await app.state.services.auth.caller([f"Bearer {ADMIN}"])
+
+    async def stopped(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {"caller": caller, "route": "/api/workflows"}
+        raise asyncio.CancelledError
+
+    async def nothing() -> Message:
+        raise AssertionError
+
+    async def nobody(message: Message) -> None:
+        raise AssertionError
+
+    scope = {"type": "http", "app": app, "method": "GET", "path": "/ü", "headers": []}
+    with pytest.raises(asyncio.CancelledError):
+        await Audited(stopped)(scope, nothing, nobody)
+    (call,) = await calls(api)
+    assert (call["status"], call["path"], call["client_ip"]) == (None, "/%C3%BC", None)
 
 
 async def test_a_stopped_process_has_written_all(settings: Settings, temporal: str) -> None:

@@ -1,6 +1,7 @@
 """What schedules start: triggers, backfills, overlaps, workflows that are not active."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -14,7 +15,7 @@ from engine.lifecycle import DefinitionStatus
 from store import clock, schedules
 from store.database import Tx
 from store.tables import workflows
-from tests.contract.conftest import Door, working
+from tests.contract.conftest import Door, running, working
 from tests.contract.full_engine.definitions import until
 from tests.contract.full_engine.timing import (
     create,
@@ -45,6 +46,18 @@ DAYS = [f"2026-03-0{day}T14:00:00Z" for day in range(2, 7)]
 @pytest.fixture
 async def client(temporal: str) -> Client:
     return await Client.connect(temporal)
+
+
+@pytest.fixture
+async def one_place(settings: Settings, temporal: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """An admin where one run at a time has a place, which the worker and the sweeper agree on."""
+    narrow = settings.model_copy(update={"max_concurrent_runs": 1})
+    async with (
+        running(narrow, temporal) as app,
+        working(narrow, temporal),
+        Door(app, app.state.services.database).client() as api,
+    ):
+        yield api
 
 
 async def test_create_trigger_and_backfill_while_paused(
@@ -135,33 +148,31 @@ async def test_no_trigger_is_named_by_a_second_in_which_a_cron_may_fire(
     assert await service._a_second() == named * 1_000_000
 
 
-async def test_a_queued_run_is_an_open_one(
-    settings: Settings, api: httpx2.AsyncClient, temporal: str, client: Client
-) -> None:
+async def test_a_queued_run_is_an_open_one(one_place: httpx2.AsyncClient, client: Client) -> None:
+    api = one_place
     workflow_id, other = await create(api, ECHO), await create(api, SLOW)
-    async with working(settings, temporal, {"WORKFLOW_MAX_CONCURRENT_RUNS": "1"}):
-        blocker = (await api.post(f"/api/workflows/{other}/run")).json()["run_id"]
-        await until(api, blocker, "running")
-        address = await scheduled(api, workflow_id, overlap="skip")
-        assert (await api.post(f"{address}/trigger")).status_code == 202
-        (queued,) = await runs_of(api, workflow_id, 1, "pending")
+    blocker = (await api.post(f"/api/workflows/{other}/run")).json()["run_id"]
+    await until(api, blocker, "running")
+    address = await scheduled(api, workflow_id, overlap="skip")
+    assert (await api.post(f"{address}/trigger")).status_code == 202
+    (queued,) = await runs_of(api, workflow_id, 1, "pending")
 
-        refused = await api.post(f"{address}/trigger")
-        assert refused.status_code == 409
-        assert "overlapping" in refused.json()["message"]
-        # Temporal itself says no to what comes from elsewhere.
-        await handle_of(client, address).trigger()
+    refused = await api.post(f"{address}/trigger")
+    assert refused.status_code == 409
+    assert "overlapping" in refused.json()["message"]
+    # Temporal itself says no to what comes from elsewhere.
+    await handle_of(client, address).trigger()
 
-        async def skipped() -> bool:
-            return (await in_temporal(client, address)).info.num_actions_skipped_overlap == 1
+    async def skipped() -> bool:
+        return (await in_temporal(client, address)).info.num_actions_skipped_overlap == 1
 
-        await holds(skipped, "the start was not skipped")
-        await api.post(f"/api/workflows/runs/{blocker}/cancel")
-        (run,) = await runs_of(api, workflow_id, 1)
-        assert run["id"] == queued["id"]
-        assert (await api.post(f"{address}/backfill", json=WEEK)).json()["times"] == 5
-        # Of its own, with the policy that the backfill asks for.
-        await runs_of(api, workflow_id, 6)
+    await holds(skipped, "the start was not skipped")
+    await api.post(f"/api/workflows/runs/{blocker}/cancel")
+    (run,) = await runs_of(api, workflow_id, 1)
+    assert run["id"] == queued["id"]
+    assert (await api.post(f"{address}/backfill", json=WEEK)).json()["times"] == 5
+    # Of its own, with the policy that the backfill asks for.
+    await runs_of(api, workflow_id, 6)
 
 
 async def test_a_schedule_starts_nothing_while_its_workflow_is_not_active(
@@ -263,21 +274,21 @@ async def test_a_resumed_run_counts_although_temporal_does_not_know_it(
 
 @pytest.mark.parametrize("overlap", ["cancel_other", "terminate_other"])
 async def test_a_start_takes_the_place_of_the_open_run(
-    settings: Settings, api: httpx2.AsyncClient, temporal: str, overlap: str
+    one_place: httpx2.AsyncClient, overlap: str
 ) -> None:
     """Also where there is one place only."""
+    api = one_place
     workflow_id = await create(api, SLOW)
     address = await scheduled(api, workflow_id, overlap=overlap)
-    async with working(settings, temporal, {"WORKFLOW_MAX_CONCURRENT_RUNS": "1"}):
-        await api.post(f"{address}/trigger")
-        (first,) = await runs_of(api, workflow_id, 1, "running")
-        await asyncio.sleep(1)
-        assert (await api.post(f"{address}/trigger")).status_code == 202
-        second, ended = await runs_of(api, workflow_id, 2, "running", "cancelled")
-        assert (ended["id"], ended["status"]) == (first["id"], "cancelled")
-        await until(api, second["id"], "running")
-        await api.post(f"/api/workflows/runs/{second['id']}/cancel")
-        await until(api, second["id"], "cancelled")
+    await api.post(f"{address}/trigger")
+    (first,) = await runs_of(api, workflow_id, 1, "running")
+    await asyncio.sleep(1)
+    assert (await api.post(f"{address}/trigger")).status_code == 202
+    second, ended = await runs_of(api, workflow_id, 2, "running", "cancelled")
+    assert (ended["id"], ended["status"]) == (first["id"], "cancelled")
+    await until(api, second["id"], "running")
+    await api.post(f"/api/workflows/runs/{second['id']}/cancel")
+    await until(api, second["id"], "cancelled")
 
 
 @pytest.mark.slow

@@ -1,9 +1,15 @@
 """Workflows that the tests of this surface start, and how they follow the runs."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
+
+from app.settings import Settings
+from tests.contract.conftest import Door, running
 
 #: The published example, with a step that reaches nowhere.
 SWEEP = "quarterly-privacy-sweep"
@@ -53,3 +59,15 @@ async def until(api: httpx2.AsyncClient, run_id: str, *statuses: str) -> dict[st
             if run["status"] in statuses:
                 return run
             await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def open_api(
+    settings: Settings, address: str
+) -> AsyncIterator[tuple[FastAPI, httpx2.AsyncClient]]:
+    """The app towards a Temporal at this address, and an admin of the organisation `default`."""
+    async with (
+        running(settings, address) as app,
+        Door(app, app.state.services.database).client() as api,
+    ):
+        yield app, api

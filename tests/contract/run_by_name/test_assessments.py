@@ -1,4 +1,4 @@
-"""A-5: assessments are begun with their workflow or not at all, read, and deleted with their runs."""
+"""A-5: assessments begin with their workflow or not at all, and are deleted with their runs."""
 
 import asyncio
 import re

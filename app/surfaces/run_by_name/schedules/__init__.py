@@ -1,0 +1,1 @@
+"""Starts at one time in the future."""
