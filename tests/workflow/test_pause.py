@@ -11,9 +11,10 @@ from tests.workflow.patience import until
 async def test_a_pause_lets_the_step_finish_and_starts_no_other(
     house: House, receiver: Receiver
 ) -> None:
-    run_id = await house.start(flow(get(receiver, "a", "/slow/1/a"), get(receiver, "b", "", "a")))
-    await until(lambda: receiver.count("/slow") == 1, "no request")
+    run_id = await house.start(flow(get(receiver, "a", "/held/a"), get(receiver, "b", "", "a")))
+    await until(lambda: receiver.count("/held") == 1, "no request")
     await house.pause(run_id)
+    receiver.released.set()
     row = await house.until(run_id)
     assert (row.status, row.intent, row.admitted) == (RunStatus.PAUSED, None, False)
     rows = await house.steps(run_id)
