@@ -1,5 +1,8 @@
 """Pausing between steps, going on from there, and waits that do not notice."""
 
+import contextlib
+
+from engine.errors import Conflict
 from engine.lifecycle import RunStatus, StepStatus
 from store import executions
 from tests.house import House
@@ -62,7 +65,8 @@ async def test_a_run_that_is_paused_again_and_again_repeats_nothing(
     run_id = await house.start(flow(*steps))
     for _ in range(4):
         await until(lambda: receiver.count("/") > 0, "nothing happens")
-        await house.pause(run_id)
+        with contextlib.suppress(Conflict):
+            await house.pause(run_id)
         row = await house.until(run_id)
         if row.status is RunStatus.COMPLETED:
             break
