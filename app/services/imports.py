@@ -18,6 +18,7 @@ from app.services.aftermath import Aftermath
 from app.services.auth import Caller
 from app.services.door import Refused
 from app.services.entities import known_type
+from app.services.failpoints import failpoint
 from app.services.once import REUSED, Once
 from app.services.published_events import Answered
 from app.services.rows import CSV, Body, Row
@@ -223,6 +224,7 @@ class _Import:
                 csv=body.kind == CSV,
             ),
         )
+        failpoint("import.after_batch")
         self._done.imported += written.imported
         for refused in written.refused:
             self._done.refuse(*refused)
