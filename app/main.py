@@ -18,6 +18,7 @@ from app import probes
 from app.envelope import install, render_of, respond
 from app.services.aftermath import Aftermath
 from app.services.agents import Agents
+from app.services.assessments import Assessments
 from app.services.audit import Audit, Audited
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
@@ -167,6 +168,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             one_offs=OneOffs(database, timetable),
             secrets=Secrets(database, settings.keyring),
             events=Events(database, aftermath),
+            assessments=Assessments(database, dispatch, aftermath),
             entity_types=EntityTypes(database),
             entities=Entities(database, aftermath),
             imports=Imports(database, aftermath),

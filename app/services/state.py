@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.services.agents import Agents
+from app.services.assessments import Assessments
 from app.services.audit import Audit
 from app.services.auth import Auth
 from app.services.dispatch import Dispatch
@@ -43,6 +44,7 @@ class State:
     one_offs: OneOffs
     secrets: Secrets
     events: Events
+    assessments: Assessments
     entity_types: EntityTypes
     entities: Entities
     imports: Imports

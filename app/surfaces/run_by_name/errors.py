@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict
 
 from app.envelope import Fault
+from app.services.assessments import Refused as AssessmentRefused
 from app.services.auth import NoCredentials, RoleTooLow
 from app.services.door import Refused
 from app.services.named_runs import Undispatched
@@ -41,6 +42,18 @@ class RefusedOut(TypedDict):
     detail: CodedOut
 
 
+class SaidOut(TypedDict):
+    """A message for people alone."""
+
+    error: str
+
+
+class UncodedOut(TypedDict):
+    """An assessment that cannot be begun."""
+
+    detail: SaidOut
+
+
 class MalformedOut(TypedDict):
     """A request that does not fit its schema."""
 
@@ -58,6 +71,9 @@ Failure = RefusedOut | MalformedOut | DeniedOut
 
 def render(fault: Fault) -> tuple[int, Mapping[str, Any]]:
     """The answer to an error."""
+    if isinstance(fault.error, AssessmentRefused):
+        # Published so, and only for assessments; contracts §1.1.7.
+        return 400, dict(UncodedOut(detail=SaidOut(error=fault.message)))
     status, body = _published(fault)
     return status, dict(body)
 

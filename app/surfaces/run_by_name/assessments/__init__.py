@@ -1,0 +1,1 @@
+"""Assessments: begin one, with a workflow or without, read them, delete one."""
