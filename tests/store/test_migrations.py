@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, select
 
@@ -59,8 +61,12 @@ def test_migrations_lead_to_the_tables(empty_url: str) -> None:
 
 def test_organisations_of_before_get_the_builtin_types(empty_url: str) -> None:
     engine = create_engine(parse(empty_url))
-    migrate.upgrade(empty_url, "0002")
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "store" / "migrations"))
+    config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
         connection.exec_driver_sql(
             f"INSERT INTO organisations (id, name, created_at) VALUES ('{'a' * 32}', 'acme', 1)"
         )
