@@ -6,9 +6,9 @@ raises `Unjudged` for what nobody has looked at, and `publishing` looks and trie
 
     await publishing(database, lambda tx, verdicts: publish(tx, org, [event], verdicts))
 
-Lock order on PostgreSQL: the type of a record, workflows by id, waits (see `store.waits`), the
-organisation, runs. So whoever publishes does it before it locks an organisation or a run. Source:
-DESIGN §2, §8.
+Lock order on PostgreSQL: the type of a record, the record, workflows by id, waits (see
+`store.waits`), organisation, runs. So whoever publishes does it before it locks an organisation or
+a run. Source: DESIGN §2, §8.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from store import migrate
 from store.database import Database
 from tests.house import House, open_house
 from tests.model_server import ModelServer
+from tests.postgresql import running
 from tests.receiver import Receiver
 from workflows.contract import DATA_CONVERTER
 
@@ -66,6 +67,13 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
         ],
     ) as environment:
         yield environment
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL database from which others can be made."""
+    with running() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

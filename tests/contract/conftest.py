@@ -50,9 +50,9 @@ async def serving_temporal(port: int | None = None) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def temporal() -> AsyncIterator[str]:
-    async with serving_temporal() as address:
-        yield address
+def temporal(server: WorkflowEnvironment) -> str:
+    """The address of the server that all tests of a process share."""
+    return server.client.service_client.config.target_host
 
 
 @pytest.fixture

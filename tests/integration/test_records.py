@@ -1,4 +1,4 @@
-"""Five hundred vendors in one call start exactly what they have to, whatever is killed meanwhile."""
+"""Five hundred vendors in one call start exactly their runs, whatever is killed meanwhile."""
 
 import asyncio
 import json

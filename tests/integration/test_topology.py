@@ -14,14 +14,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests import postgresql
 from tests.integration.site import PATIENCE, Site, free_port
+from tests.postgresql import fresh
 from tests.receiver import Receiver
 
 
 @pytest.fixture(scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    with postgresql.running() as server, postgresql.fresh(server) as url:
+async def site(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    with fresh(postgresql) as url:
         async with Site(tmp_path_factory.mktemp("site"), limit=3, database_url=url) as site:
             yield site
 

@@ -18,15 +18,7 @@ from sqlalchemy import make_url
 from store import migrate
 from store.database import Database
 from store.schema import metadata
-from tests.postgresql import running
 from tests.store.world import World
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The address of a PostgreSQL database from which others can be made."""
-    with running() as address:
-        yield address
 
 
 class Made:

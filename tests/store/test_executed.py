@@ -6,12 +6,10 @@ from engine.book import Entry
 from engine.call import StepCall
 from engine.facts import Failure
 from engine.lifecycle import StepStatus
-from engine.outcomes import Done, Skip
+from engine.outcomes import Artifact, Done, Skip
 from store import executed, journal
 from store.database import Database, Tx
-from store.executed import Artifact
 from store.journal import Attempted
-from store.record_tables import artifacts
 from store.runs import RunRow
 from tests.store.world import World
 
@@ -48,7 +46,7 @@ def play(tx: Tx, world: World) -> RunRow:
 async def test_what_has_begun_is_listed_in_its_order(database: Database, world: World) -> None:
     run = await database.write(lambda tx: play(tx, world))
     other = await database.write(world.run)
-    found = await database.read(lambda tx: executed.steps_of(tx, run.id))
+    found = await database.read(lambda tx: executed.steps_of(tx, run))
     assert [(step.step_id, step.iteration, step.status) for step in found] == [
         ("first", "", StepStatus.COMPLETED),
         ("second", "", StepStatus.COMPLETED),
@@ -77,40 +75,22 @@ async def test_the_inside_of_loops_is_bounded(
         return run
 
     run = await database.write(many)
-    found = await database.read(lambda tx: executed.steps_of(tx, run.id))
+    found = await database.read(lambda tx: executed.steps_of(tx, run))
     # Those that began first, and what comes after the loop all the same.
     assert [step.iteration for step in found] == ["4", "3", "2", ""]
     assert await database.read(lambda tx: executed.counts(tx, [run.id])) == {run.id: 4}
 
 
 async def test_artifacts_are_those_of_the_step(database: Database, world: World) -> None:
+    used = Artifact(artifact_type="vendor", id="cbvndr_1", role="trigger")
+    made = Artifact(artifact_type="assessment", id="cbqsrw_2", role="result")
+
     def make(tx: Tx) -> RunRow:
-        run = play(tx, world)
-        for position, (step, iteration, role) in enumerate(
-            [("inside", "0", "trigger"), ("inside", "0", "result"), ("first", "", "result")]
-        ):
-            tx.execute(
-                artifacts.insert().values(
-                    run_id=run.id,
-                    step_id=step,
-                    iteration=iteration,
-                    position=position,
-                    artifact_type="vendor",
-                    artifact_id=f"id{position}",
-                    role=role,
-                    created_at=1,
-                )
-            )
+        run = world.begun(tx)
+        journal.finish(tx, call(run, "inside", 0), Done(artifacts=[used, made]), at(1))
+        journal.finish(tx, call(run, "plain"), Done(), at(2))
         return run
 
     run = await database.write(make)
-    found = {
-        (step.step_id, step.iteration): [*step.artifacts]
-        for step in await database.read(lambda tx: executed.steps_of(tx, run.id))
-    }
-    assert found["inside", "0"] == [
-        Artifact("vendor", "id0", "trigger"),
-        Artifact("vendor", "id1", "result"),
-    ]
-    assert found["first", ""] == [Artifact("vendor", "id2", "result")]
-    assert found["second", ""] == []
+    found = await database.read(lambda tx: executed.steps_of(tx, run))
+    assert [step.artifacts for step in found] == [[used, made], []]

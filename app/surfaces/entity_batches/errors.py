@@ -33,13 +33,13 @@ class FaultOut(TypedDict):
     details: NotRequired[list[DetailOut]]
 
 
-class ErrorOut(TypedDict):
+class ErrorEnvelopeOut(TypedDict):
     """Every error."""
 
     error: FaultOut
 
 
-def render(fault: Fault) -> tuple[int, ErrorOut]:
+def render(fault: Fault) -> tuple[int, ErrorEnvelopeOut]:
     """The answer to an error."""
     status = 400 if fault.status == 422 and fault.code == Invalid.code else fault.status
     told = FaultOut(code=PUBLISHED.get(status, fault.code), message=fault.message)
@@ -47,7 +47,7 @@ def render(fault: Fault) -> tuple[int, ErrorOut]:
         told["details"] = [
             DetailOut(path=problem.path, message=problem.message) for problem in fault.problems
         ]
-    return status, ErrorOut(error=told)
+    return status, ErrorEnvelopeOut(error=told)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -56,7 +56,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     422 is among these because FastAPI would add its own body for it to any route with parameters.
     """
     every = sorted({400, 401, 403, 422, 500, 503, *statuses})
-    return {status: {"model": ErrorOut} for status in every}
+    return {status: {"model": ErrorEnvelopeOut} for status in every}
 
 
 #: What a body can do wrong besides not being valid.

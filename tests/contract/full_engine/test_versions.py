@@ -49,7 +49,7 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]
         migrate.upgrade(settings.database_url)
         yield settings
         return
-    with postgresql.running() as server, postgresql.fresh(server) as url:
+    with postgresql.fresh(request.getfixturevalue("postgresql")) as url:
         migrate.upgrade(url)
         yield Settings(**made, task_queue=tmp_path.name, database_url=url)
 
