@@ -52,9 +52,9 @@ class Search:
     def look_back(self, tx: Tx) -> str | None:
         wait = waits.find(tx, self.call)
         assert wait is not None
-        found, cursor = waits.look_back(tx, wait, None)
+        found, cursor = waits.look_back(tx, wait, self.wanted.pin, None)
         while found is None and cursor is not None:
-            found, cursor = waits.look_back(tx, wait, cursor)
+            found, cursor = waits.look_back(tx, wait, self.wanted.pin, cursor)
         if found is not None:
             waits.settle(tx, self.call, found)
         return found
@@ -108,11 +108,11 @@ async def test_it_looks_through_all_pages(
         at = now()
         for index in range(7):
             # Ids and not times tell them apart.
-            publish(tx, world.org, {"x": str(index)}, created_at=at)
-        return publish(tx, world.org, {"x": "a"}, created_at=at)
+            publish(tx, world.org, {"x": index}, created_at=at)
+        return publish(tx, world.org, {"x": 7}, created_at=at)
 
     wanted = await database.write(many)
-    search = Search(of(run), pinned("x", "a"))
+    search = Search(of(run), Wanted(NAME, "event.data.x == 7"))
     await database.write(search.begin)
     assert await database.write(search.look_back) == wanted
 
@@ -300,9 +300,32 @@ async def test_so_many_that_nothing_tells_apart_are_too_many(
 
 async def test_texts_of_any_kind_find_each_other(database: Database, world: World) -> None:
     run = await database.write(world.begun)
-    for index, text in enumerate(["", "é", "💥", "\ud83d", "'\"\\", "x" * 10_000]):
+    for index, text in enumerate(
+        ["", "é", "💥", "\ud83d", "'\"\\", "100%_/", "\t\x7f", "x" * 10_000]
+    ):
         search = Search(of(run, "hold", 1, index), pinned("x", text))
         await database.write(search.begin)
         await database.write(partial(publish, org=world.org, data={"x": text}))
         came = await database.read(search.came)
         assert came is not None, text
+        # Whoever looks back finds it as well, among others that are like it.
+        late = Search(of(run, "late", 1, index), pinned("x", text))
+        await database.write(partial(publish, org=world.org, data={"x": [text], "y": text}))
+        await database.write(late.begin)
+        assert await database.write(late.look_back) == came.id.removeprefix("cbevt_")
+
+
+async def test_looking_back_for_what_happened_to_a_record(database: Database, world: World) -> None:
+    run = await database.write(world.begun)
+    about = {"entity_type": "Vendor", "entity_fields": "{}"}
+    for id in ("other", "mine"):
+        await database.write(
+            partial(publish, org=world.org, data={"id": "mine"}, entity_id=id, **about)
+        )
+    wanted = Wanted(NAME, "entity.id == 'mine'", {}, Pin(("entity", "id"), "mine"))
+    search = Search(of(run), wanted)
+    await database.write(search.begin)
+    await database.write(search.look_back)
+    came = await database.read(search.came)
+    assert came is not None
+    assert came.entity == {"id": "mine", "type": "Vendor", "fields": {}}
