@@ -15,7 +15,7 @@ from engine.errors import Conflict, Invalid, NotFound
 from engine.records import CREATED, DELETED, UPDATED, event_name, record_problems
 from store import entity_types, publishing
 from store.clock import DAY, now
-from store.database import Tx
+from store.database import Tx, insert
 from store.entity_types import TypeRow
 from store.ids import new_id
 from store.publishing import NewEvent, Subject, Verdicts
@@ -126,14 +126,22 @@ def add(
     Raises:
         Unjudged: See `store.publishing`.
     """
-    there = set(
-        tx.execute(
-            select(entities.c.id).where(entities.c.id.in_([one.id for one in new]))
-        ).scalars()
-    )
-    fresh = [one for one in new if one.id not in there]
-    if not fresh:
+    at = now()
+    rows = [
+        {
+            "id": one.id,
+            "org_id": kind.org_id,
+            "type_id": kind.id,
+            "fields": encode(one.fields),
+            "created_at": at,
+            "updated_at": at,
+        }
+        for one in new
+    ]
+    if not rows:
         return []
+    written = insert(tx, entities).on_conflict_do_nothing().returning(entities.c.id)
+    fresh = set(tx.execute(written, rows).scalars())
     events = [
         NewEvent(
             name=event_name(kind.name, CREATED),
@@ -142,26 +150,10 @@ def add(
             depth=depth,
             id=one.event_id,
         )
-        for one in fresh
+        for one in new
+        if one.id in fresh
     ]
-    # First of all: it may say `Unjudged`, and takes its locks before those of the new rows.
-    runs = publishing.publish(tx, kind.org_id, events, verdicts)
-    at = now()
-    tx.execute(
-        entities.insert(),
-        [
-            {
-                "id": one.id,
-                "org_id": kind.org_id,
-                "type_id": kind.id,
-                "fields": encode(one.fields),
-                "created_at": at,
-                "updated_at": at,
-            }
-            for one in fresh
-        ],
-    )
-    return runs
+    return publishing.publish(tx, kind.org_id, events, verdicts) if events else []
 
 
 def get(tx: Tx, org_id: str, entity_id: str) -> EntityRow:

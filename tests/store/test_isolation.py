@@ -6,8 +6,10 @@ import pytest
 
 from engine.errors import Conflict, NotFound
 from engine.roles import Role
-from store import keys, runs, templates, workflows
+from store import entities, entity_types, keys, published, runs, templates, workflows
 from store.database import Database, Tx
+from store.entity_types import NewType
+from store.publishing import Verdicts
 from store.runs import Wanted
 from tests.store.world import World
 
@@ -24,6 +26,12 @@ class Mine:
         self.template = templates.create(
             tx, world.org, name="t", description=None, category="c", definition={}
         ).id
+        self.entity_type = entity_types.create(
+            tx, world.org, NewType("Thing", "Things", "things", None, None, [])
+        ).id
+        new = entities.new_entity({})
+        self.entity = entities.create(tx, world.org, "Vendor", new, Verdicts()).row.id
+        self.event = new.event_id
         self.token = keys.new_token()
         self.key = keys.add(tx, world.org, "ci", Role.ADMIN, self.token, PEPPER).id
 
@@ -34,6 +42,9 @@ GETTERS: dict[str, Callable[[Tx, str, str], object]] = {
     "held": workflows.hold,
     "run": runs.get,
     "template": templates.get,
+    "entity_type": entity_types.get,
+    "entity": entities.get,
+    "event": published.get,
     "key": keys.revoke,
 }
 

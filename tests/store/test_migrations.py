@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, select
 
 from engine.errors import Unavailable
-from store import migrate, organisations
+from store import entity_types, migrate, organisations
 from store.connect import parse
 from store.database import Database
 from store.schema import metadata
@@ -55,6 +57,29 @@ def test_migrations_lead_to_the_tables(empty_url: str) -> None:
     with engine.connect() as connection:
         assert constraints(connection) == migrated
     engine.dispose()
+
+
+def test_organisations_of_before_get_the_builtin_types(empty_url: str) -> None:
+    engine = create_engine(parse(empty_url))
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "store" / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.exec_driver_sql(
+            f"INSERT INTO organisations (id, name, created_at) VALUES ('{'a' * 32}', 'acme', 1)"
+        )
+    migrate.upgrade(empty_url)
+    with engine.begin() as connection:
+        entity_types.add_builtin(connection, "a" * 32)
+        rows, total = entity_types.page(connection, "a" * 32, limit=10, offset=0)
+    engine.dispose()
+    assert total == 2
+    assert [(row.name, row.plural_name, row.builtin) for row in rows] == [
+        ("Service", "Services", True),
+        ("Vendor", "Vendors", True),
+    ]
 
 
 async def test_again_changes_nothing(url: str) -> None:

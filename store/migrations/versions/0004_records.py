@@ -204,7 +204,7 @@ def _workflows() -> None:
 
 def _builtin_types() -> None:
     """The organisations that are there get what a new one is made with."""
-    connection = op.get_bind()
+    connection, at = op.get_bind(), now()
     add = sa.text(
         "INSERT INTO entity_types (id, org_id, name, plural_name, slug, fields, builtin,"
         " created_at, updated_at) VALUES (:id, :org, :name, :plural, :slug, '[]', true, :at, :at)"
@@ -219,6 +219,6 @@ def _builtin_types() -> None:
                     "name": name,
                     "plural": f"{name}s",
                     "slug": f"{name.lower()}s",
-                    "at": now(),
+                    "at": at,
                 },
             )
