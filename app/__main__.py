@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -150,15 +150,20 @@ def validate(
 
 
 @cli.command()
-def demo() -> None:
-    """Show a run that survives the kill of its worker, in half a minute.
+def demo(
+    which: Annotated[
+        Literal["kill", "sweep"],
+        typer.Argument(help="kill: a worker is killed; sweep: forty vendors are asked."),
+    ] = "kill",
+) -> None:
+    """Show a run that survives the kill of its worker, or one that asks forty vendors.
 
-    Starts everything on a temporary directory, with a small HTTP receiver beside it, and leaves
-    nothing behind. Needs nothing started before, and no setting changes it.
+    Takes half a minute. Starts everything on a temporary directory, with a small HTTP receiver
+    beside it, and leaves nothing behind. Needs nothing started before, and no setting changes it.
     """
     from app.demo.story import demo
 
-    raise typer.Exit(demo())
+    raise typer.Exit(demo(which))
 
 
 @cli.command("step-types")

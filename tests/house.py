@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -142,14 +142,14 @@ class House:
 
     async def cancel(self, run_id: str) -> RunRow:
         row = await self.database.write(lambda tx: executions.cancel(tx, self.org, run_id))
-        await self.client.get_workflow_handle(row.temporal_id).cancel()
+        await heard(self.client.get_workflow_handle(row.temporal_id).cancel())
         return row
 
     async def terminate(self, run_id: str, limit: int = 100) -> RunRow:
         row, _ = await self.database.write(
             lambda tx: terminations.terminate(tx, self.org, run_id, limit)
         )
-        await self.client.get_workflow_handle(row.temporal_id).terminate()
+        await heard(self.client.get_workflow_handle(row.temporal_id).terminate())
         await self.database.write(lambda tx: terminations.terminated(tx, run_id, row.n))
         return row
 
@@ -165,15 +165,11 @@ class House:
 
     async def forget(self, run_id: str, n: int = 1) -> None:
         """End the execution of a run that is over, if it has not seen that by itself."""
-        try:
-            await self.client.get_workflow_handle(workflow_id(run_id, n)).terminate()
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+        await heard(self.client.get_workflow_handle(workflow_id(run_id, n)).terminate())
 
     async def pause(self, run_id: str) -> None:
         row = await self.database.write(lambda tx: executions.pause(tx, self.org, run_id))
-        await self.client.get_workflow_handle(row.temporal_id).signal("pause")
+        await heard(self.client.get_workflow_handle(row.temporal_id).signal("pause"))
 
     async def resume(self, run_id: str, from_step: str | None = None) -> RunRow:
         row = await self.resume_later(run_id, from_step)
@@ -185,6 +181,15 @@ class House:
         return await self.database.write(
             lambda tx: executions.resume(tx, self.org, run_id, from_step, catalog())
         )
+
+
+async def heard(telling: Awaitable[None]) -> None:
+    """Tell an execution something; one that has ended meanwhile need not hear it."""
+    try:
+        await telling
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
 
 
 @contextlib.asynccontextmanager

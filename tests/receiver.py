@@ -4,6 +4,7 @@ The path decides the answer:
 
 * `/slow/SECONDS/…` answers after that long.
 * `/first/SECONDS/…` answers the first delivery of that path after that long, and others at once.
+* `/held/…` answers when `released` is set.
 * `/status/CODE/…` answers with that status.
 * `/flaky/N/…` answers 503 to the first N deliveries of that path, then 200.
 * `/big/BYTES/…` answers that many bytes of text.
@@ -44,6 +45,7 @@ class Receiver:
     answered: int = 0
     #: Requests that somebody is still waiting for an answer to.
     waiting: int = 0
+    released: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     _server: asyncio.Server | None = None
     _seen: Counter[str] = field(default_factory=Counter)
@@ -115,6 +117,8 @@ class Receiver:
                 await asyncio.sleep(float(seconds))
             case ["first", seconds] if n == 1:
                 await asyncio.sleep(float(seconds))
+            case ["held", *_]:
+                await self.released.wait()
             case ["status", code]:
                 status = int(code)
             case ["flaky", failures]:

@@ -8,17 +8,22 @@ import asyncio
 import signal
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 
-from app.demo.scenes import PATIENCE, Scenes
+from app.demo.scenes import Scenes
 from app.demo.screen import Screen
+from app.demo.sweep import Sweep
 from engine.errors import Unavailable
 
+#: What can be shown.
+Which = Literal["kill", "sweep"]
+_SHOWN: dict[Which, type[Scenes | Sweep]] = {"kill": Scenes, "sweep": Sweep}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def demo() -> int:
+def demo(which: Which) -> int:
     """Show it, and leave no process and no file behind. Answers the exit status.
 
     0 means that all was as promised, or that a Ctrl-C ended it.
@@ -27,18 +32,18 @@ def demo() -> int:
         Unavailable: the service does not start or does not answer.
     """
     try:
-        return asyncio.run(_until_asked())
+        return asyncio.run(_until_asked(_SHOWN[which]))
     except httpx2.HTTPError as error:
         raise Unavailable(f"the service did not answer: {error}") from error
     except TimeoutError as error:
-        raise Unavailable(f"the run was not over after {PATIENCE} s") from error
+        raise Unavailable("the run was not over in time") from error
 
 
-async def _until_asked() -> int:
+async def _until_asked(shown: type[Scenes | Sweep]) -> int:
     """Show it; the first signal ends it in order, the second one at once."""
     asked: list[int] = []
     with Screen() as screen, tempfile.TemporaryDirectory(prefix="signalbox-demo-") as directory:
-        scenes = Scenes(screen, Path(directory))
+        scenes = shown(screen, Path(directory))
         async with scenes.receiver:
             showing = asyncio.create_task(scenes.show())
 

@@ -86,6 +86,7 @@ async def _things(api: httpx2.AsyncClient) -> Things:
     async with asyncio.timeout(60):
         while (await api.get(f"/api/workflows/runs/{run}/steps/first/output")).status_code != 200:
             await asyncio.sleep(0.05)
+    vendor = await made("/api/v1/entities", "id", entityTypeId="Vendor", fields={"name": "Acme"})
     return {
         ("/api/", "workflow_id"): workflow,
         ("/api/", "run_id"): run,
@@ -107,8 +108,11 @@ async def _things(api: httpx2.AsyncClient) -> Things:
         ),
         ("/v1/", "key_id"): key,
         ("/api/v1/", "entityTypeId"): entity_type,
-        ("/api/v1/", "entityId"): await made(
-            "/api/v1/entities", "id", entityTypeId="Vendor", fields={"name": "Acme"}
+        ("/api/v1/", "entityId"): vendor,
+        ("/v1/", "vendor_id"): f"cbvndr_{vendor}",
+        ("/v1/", "event_id"): await made("/v1/events", "event_id", name="Strange.Thing", data={}),
+        ("/v1/", "assessment_id"): await made(
+            "/v1/assessments", "id", vendor_id=vendor, control_set_ids=[]
         ),
     }
 

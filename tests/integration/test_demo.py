@@ -54,10 +54,11 @@ class Shown:
 
 
 @contextlib.asynccontextmanager
-async def _demo(directory: Path) -> AsyncIterator[Shown]:
+async def _demo(directory: Path, *which: str) -> AsyncIterator[Shown]:
     process = await asyncio.create_subprocess_exec(
         SIGNALBOX,
         "demo",
+        *which,
         env={**os.environ, **ELSEWHERE, "TMPDIR": str(directory)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -110,6 +111,21 @@ async def test_a_run_survives_the_kill_of_its_worker(tmp_path: Path) -> None:
     ]
     assert text.count("demo      true: ") == 3
 
+    assert shown.alive() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(240)
+async def test_forty_vendors_are_asked(tmp_path: Path) -> None:
+    async with _demo(tmp_path, "sweep") as shown:
+        await shown.until()
+        assert await shown.process.wait() == 0, "\n".join(shown.lines)
+    text = "\n".join(shown.lines)
+    started = re.findall(r"/run: (cbwr_[0-9a-f]{32}) \((.*)\)$", text, re.MULTILINE)
+    assert [how for _, how in started] == ["started", "replayed: true"]
+    assert len({run for run, _ in started}) == 1
+    assert "40 questionnaires have arrived" in text
+    assert text.count("demo      true: ") == 5
     assert shown.alive() == []
     assert list(tmp_path.iterdir()) == []
 

@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.integration.one_key import one_run_a_round
 from tests.integration.site import PATIENCE, Site, free_port
 from tests.postgresql import fresh
 from tests.receiver import Receiver
@@ -126,6 +127,22 @@ async def audited(site: Site, key_id: str) -> list[dict[str, Any]]:
         if not page["has_more"]:
             return found
         query["before"] = found[-1]["id"]
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.timeout(1_200)
+async def test_many_clients_with_one_key_get_one_run_of_two_apis(site: Site, rounds: int) -> None:
+    first, port = site.processes.pop("api"), free_port()
+    site.start("api", SIGNALBOX_PORT=str(port))
+    second, site.processes["api"] = site.processes["api"], first
+    urls = [str(site.http.base_url), f"http://127.0.0.1:{port}"]
+    try:
+        async with httpx2.AsyncClient(base_url=urls[1], trust_env=False) as client:
+            await answers(client)
+        await one_run_a_round(site, urls, rounds)
+    finally:
+        second.terminate()
+        await asyncio.to_thread(second.wait, 30)
 
 
 async def test_a_second_api_serves_the_same(site: Site, receiver: Receiver) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 
 async def until(holds: Callable[[], Awaitable[bool] | bool], what: str) -> None:
-    """Wait until it holds; `what` says what is wrong when it does not within 30 s."""
-    for _ in range(600):
+    """Wait until it holds; `what` says what is wrong when it does not within 60 s."""
+    for _ in range(1_200):
         found = holds()
         if found if isinstance(found, bool) else await found:
             return

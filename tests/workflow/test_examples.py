@@ -40,6 +40,21 @@ PLAYS: dict[str, list[Play]] = {
         ({}, {"/people": 3}, {"each": "completed"}, {"sent": 3, "of": 3}),
         ({"url": "$URL/status/404"}, {"/status": 3}, {"each": "completed"}, {"sent": 0, "of": 3}),
     ],
+    "quarterly_privacy_sweep": [
+        # There are no vendors here; `tests/integration/test_sweep.py` plays it with forty.
+        (
+            {},
+            {"/": 0},
+            {"each": "completed", "report": "completed"},
+            {
+                "due_date": "2026-06-30",
+                "asked": 0,
+                "answered": [],
+                "silent": [],
+                "not_reached": 0,
+            },
+        ),
+    ],
     "summarise_and_notify": [
         ({}, {"/data": 1, "/notify": 1}, {"summary": "completed"}, "Hello there."),
     ],

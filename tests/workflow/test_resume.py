@@ -10,6 +10,7 @@ from engine.lifecycle import RunStatus, StepStatus
 from tests.house import House
 from tests.receiver import Receiver
 from tests.workflow.definitions import chain, flow, get, step
+from tests.workflow.patience import until
 
 
 def key(run_id: str, step_id: str, generation: int) -> str:
@@ -108,7 +109,11 @@ async def test_a_failed_loop_goes_on_with_the_items_that_are_not_done(
 
 async def test_a_cancelled_run_resumes(house: House, receiver: Receiver) -> None:
     run_id = await house.start(flow(get(receiver, "a"), step("wait", "hold", "a", duration=3_600)))
-    await asyncio.sleep(0.3)
+
+    async def holds() -> bool:
+        return "hold" in await house.steps(run_id)
+
+    await until(holds, "it does not wait")
     await house.cancel(run_id)
     assert (await house.until(run_id)).status is RunStatus.CANCELLED
     await house.resume(run_id)

@@ -46,7 +46,7 @@ async def create_and_run(api: httpx2.AsyncClient, definition: dict[str, Any], **
 
 async def until(api: httpx2.AsyncClient, run_id: str, *states: str) -> dict[str, Any]:
     """The run, once it is in one of these states."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             run: dict[str, Any] = (await api.get(f"/api/workflows/runs/{run_id}")).json()["run"]
             if run["status"] in states:

@@ -1,6 +1,7 @@
 """What a workflow's status means for its runs, what is left of one that was deleted, who may."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,18 +15,17 @@ from tests.contract.conftest import Door, running
 from tests.contract.full_engine.definitions import PATIENT, QUIET, create_and_run, until
 from workflows.contract import workflow_id
 
-#: Its first step takes a moment and does not notice a pause.
-SLOW: dict[str, Any] = {
-    "name": "Slow",
-    "steps": [
-        {
-            "id": "sleep",
-            "type": "script",
-            "config": {"language": "shell", "source": "sleep 2; echo done"},
-        },
-        {"id": "last", "type": "transform", "config": {"output": 2}, "depends_on": ["sleep"]},
-    ],
-}
+
+def waiting_for(gate: Path) -> dict[str, Any]:
+    """A definition whose first step goes on when the file is there, and does not notice a pause."""
+    source = f"until [ -e '{gate}' ]; do sleep 0.1; done"
+    return {
+        "name": "Slow",
+        "steps": [
+            {"id": "sleep", "type": "script", "config": {"language": "shell", "source": source}},
+            {"id": "last", "type": "transform", "config": {"output": 2}, "depends_on": ["sleep"]},
+        ],
+    }
 
 
 async def run_of(api: httpx2.AsyncClient, definition: dict[str, Any]) -> tuple[str, str]:
@@ -60,8 +60,11 @@ async def test_the_status_says_what_runs(
 
 
 @pytest.mark.usefixtures("worker")
-async def test_a_paused_workflow_pauses_its_runs_between_steps(api: httpx2.AsyncClient) -> None:
-    url, run = await run_of(api, SLOW)
+async def test_a_paused_workflow_pauses_its_runs_between_steps(
+    api: httpx2.AsyncClient, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    url, run = await run_of(api, waiting_for(gate))
     run_id = run.rpartition("/")[2]
     async with asyncio.timeout(30):
         while (await api.get(run)).json()["run"]["step_runs"][0]["status"] != "running":
@@ -69,6 +72,7 @@ async def test_a_paused_workflow_pauses_its_runs_between_steps(api: httpx2.Async
     assert (await api.patch(f"{url}/status", json={"status": "paused"})).status_code == 200
     asked = (await api.get(run)).json()["run"]
     assert (asked["status"], asked["intent"]) == ("running", "pause")
+    gate.touch()
     paused = await until(api, run_id, "paused", "completed")
     steps = [(step["step_id"], step["status"]) for step in paused["step_runs"]]
     assert steps == [("sleep", "completed"), ("last", "pending")]
@@ -97,10 +101,12 @@ async def test_a_paused_workflow_pauses_its_pending_runs_at_once(api: httpx2.Asy
 
 
 @pytest.mark.usefixtures("worker")
-async def test_runs_of_an_archived_workflow_finish(api: httpx2.AsyncClient) -> None:
-    url, run = await run_of(api, SLOW)
+async def test_runs_of_an_archived_workflow_finish(api: httpx2.AsyncClient, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    url, run = await run_of(api, waiting_for(gate))
     assert (await api.patch(f"{url}/status", json={"status": "archived"})).status_code == 200
     assert (await api.post(f"{url}/run")).status_code == 409
+    gate.touch()
     finished = await until(api, run.rpartition("/")[2], "completed", "failed", "paused")
     assert finished["status"] == "completed"
 

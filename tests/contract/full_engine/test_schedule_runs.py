@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import update
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 
 from app.services import schedules as service
 from app.settings import Settings
@@ -246,6 +247,9 @@ async def test_a_resumed_run_counts_although_temporal_does_not_know_it(
     (run,) = await runs_of(api, workflow_id, 1, "running")
     await api.post(f"/api/workflows/runs/{run['id']}/cancel")
     await until(api, run["id"], "cancelled")
+    (action,) = await _actions(client, address, 1)
+    with suppress(WorkflowFailureError):
+        await client.get_workflow_handle(action).result()
     await api.post(f"/api/workflows/runs/{run['id']}/resume")
     await until(api, run["id"], "running")
     await asyncio.sleep(1)

@@ -130,13 +130,15 @@ async def test_c15_cancel_a_run(api: httpx2.AsyncClient) -> None:
 async def test_c16_resume_a_paused_run(api: httpx2.AsyncClient, receiver: Receiver) -> None:
     """{"from_step": "notify"}; omit from_step to resume from the last checkpoint."""
     definition = seed(receiver)
-    definition["steps"][0]["config"]["url"] = receiver.url("/slow/1/data")
+    definition["steps"][0]["config"]["url"] = receiver.url("/held/data")
     for number, body in enumerate(({"from_step": "notify"}, None), start=1):
+        receiver.released.clear()
         _, run_id = await start(api, definition)
         async with asyncio.timeout(30):
-            while receiver.count("/slow") < number:
+            while receiver.count("/held") < number:
                 await asyncio.sleep(0.02)
         await api.post(f"/api/workflows/runs/{run_id}/pause")
+        receiver.released.set()
         paused = await until(api, run_id, "paused", "completed")
         assert [step["status"] for step in paused["step_runs"]] == ["completed", "pending"]
         answer = await api.post(f"/api/workflows/runs/{run_id}/resume", json=body)
@@ -144,7 +146,7 @@ async def test_c16_resume_a_paused_run(api: httpx2.AsyncClient, receiver: Receiv
         assert answer.json()["run_id"] == run_id
         run = await until(api, run_id, "completed", "failed")
         assert run["status"] == "completed"
-    assert receiver.count("/slow") == 2
+    assert receiver.count("/held") == 2
 
 
 async def test_c17_delete_a_run(api: httpx2.AsyncClient, receiver: Receiver) -> None:
