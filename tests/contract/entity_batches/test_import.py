@@ -74,6 +74,16 @@ async def test_cells_become_what_their_fields_are(api: httpx2.AsyncClient) -> No
     ]
 
 
+async def test_errors_are_in_the_order_of_the_rows(api: httpx2.AsyncClient) -> None:
+    fields = [{"name": "n", "type": "number"}]
+    await api.post(
+        "/api/v1/entity-types", json={"name": "Thing", "pluralName": "Things", "fields": fields}
+    )
+    body = "\n".join(['{"fields": {"n": "x"}}', "nope", '{"fields": {"m": 1}}', "nope"])
+    answer = await api.post(IMPORT, content=body, params={"entityTypeId": "Thing"}, headers=NDJSON)
+    assert [error["row"] for error in answer.json()["errors"]] == [1, 2, 3, 4]
+
+
 async def test_rows_that_fail_are_told_and_their_list_is_bounded(api: httpx2.AsyncClient) -> None:
     body = "\n".join([lines(BATCH), *["nope"] * (TOLD + 20), lines(3)])
     answer = await api.post(IMPORT, content=body, params=VENDORS, headers=NDJSON)
