@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 
 from app.demo.receiver import Delivery, Receiver
 from tests.integration.site import PATIENCE, Site
+from tests.postgresql import fresh
 
 VENDORS, SILENT, OTHERS = 40, 2, 5
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quarterly_privacy_sweep.yaml"
@@ -105,10 +107,20 @@ def is_id(prefix: str, written: Any) -> bool:
     return re.fullmatch(prefix + "[0-9a-f]{32}", str(written)) is not None
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the site keeps everything; empty for a file of its own."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    with fresh(request.getfixturevalue("postgresql")) as url:
+        yield url
+
+
 @pytest.mark.timeout(400)
-async def test_forty_vendors_are_asked_once_and_reported(tmp_path: Path) -> None:
+async def test_forty_vendors_are_asked_once_and_reported(tmp_path: Path, database_url: str) -> None:
     vendors = Vendors()
-    async with Site(tmp_path) as site, vendors.receiver:
+    async with Site(tmp_path, database_url=database_url) as site, vendors.receiver:
         requests = Counter[str]()
         site.http.event_hooks["request"].append(lambda request: count(requests, request.method))
         definition = yaml.safe_load(EXAMPLE.read_text())["definition"]

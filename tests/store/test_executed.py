@@ -1,17 +1,21 @@
 """What a run has executed: a list that has what has begun, and is as long as it is counted."""
 
+from dataclasses import replace
+
 import pytest
+from pydantic import JsonValue
 
 from engine.book import Entry
 from engine.call import StepCall
+from engine.errors import Conflict
 from engine.facts import Failure
 from engine.lifecycle import StepStatus
 from engine.outcomes import Artifact, Done, Skip
-from store import executed, journal
+from store import executed, journal, runs
 from store.database import Database, Tx
 from store.journal import Attempted
 from store.runs import RunRow
-from tests.store.world import World
+from tests.store.world import World, begin
 
 BAD = Failure(code="bad", message="Bad.", retryable=False)
 
@@ -94,3 +98,48 @@ async def test_artifacts_are_those_of_the_step(database: Database, world: World)
     run = await database.write(make)
     found = await database.read(lambda tx: executed.steps_of(tx, run))
     assert [step.artifacts for step in found] == [[used, made], []]
+
+
+async def test_artifacts_are_those_of_the_latest_generation(
+    database: Database, world: World
+) -> None:
+    made = Artifact(artifact_type="assessment", id="cbqsrw_2", role="result")
+
+    def redo(tx: Tx) -> RunRow:
+        run = world.begun(tx)
+        journal.finish(tx, call(run, "a"), Done(artifacts=[made]), at(1))
+        # What comes again in the same generation changes nothing.
+        with pytest.raises(Conflict):
+            journal.finish(tx, call(run, "a"), Done(), at(2))
+        return run
+
+    run = await database.write(redo)
+    assert (await database.read(lambda tx: executed.steps_of(tx, run)))[0].artifacts == [made]
+    again = call(run, "a").model_copy(update={"generation": 2})
+    await database.write(lambda tx: journal.fail(tx, again, BAD, at(3)))
+    assert (await database.read(lambda tx: executed.steps_of(tx, run)))[0].artifacts == []
+
+
+async def test_the_record_that_started_the_run_is_an_artifact_of_every_step(
+    database: Database, world: World
+) -> None:
+    entity: dict[str, JsonValue] = {"id": "ab", "type": "Vendor", "fields": {}}
+    vendor = Artifact(artifact_type="vendor", id="cbvndr_ab", role="trigger")
+    made = Artifact(artifact_type="thing", id="1", role="result")
+
+    def make(tx: Tx, event_id: str | None) -> RunRow:
+        new = replace(world.new_run({"event": None, "entity": entity}), event_id=event_id)
+        run = runs.accept(tx, new)
+        begin(tx, run.id)
+        journal.finish(tx, call(run, "first"), Done(artifacts=[vendor, made]), at(1))
+        journal.finish(tx, call(run, "second"), Done(artifacts=[made]), at(2))
+        journal.fail(tx, call(run, "third"), BAD, at(3))
+        return run
+
+    started = await database.write(lambda tx: make(tx, "e"))
+    found = await database.read(lambda tx: executed.steps_of(tx, started))
+    assert [step.artifacts for step in found] == [[vendor, made], [vendor, made], [vendor]]
+    # What a caller has put into the input is no record that has started anything.
+    other = await database.write(lambda tx: make(tx, None))
+    found = await database.read(lambda tx: executed.steps_of(tx, other))
+    assert [step.artifacts for step in found] == [[vendor, made], [made], []]
