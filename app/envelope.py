@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope
 
@@ -246,6 +247,9 @@ def respond(render: Render, error: Exception) -> Response:
             status, message = error.status_code, str(error.detail)
             code = HTTPStatus(status).name.lower()
             headers.update(error.headers or {})
+        case ClientDisconnect():
+            # Nobody reads it.
+            status, code, message = 400, "bad_request", "The client has gone."
         case _:
             status, code, message = 500, "internal_error", _logged(error)
     published, body = render(Fault(status, code, message, problems, error))

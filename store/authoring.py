@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, delete, select, update
 
 from engine.errors import Stale
 from engine.lifecycle import DefinitionStatus
-from store import triggers
+from store import triggers, turns
 from store.clock import now
 from store.database import Tx
 from store.tables import runs, versions, workflows
@@ -116,6 +116,7 @@ def end(tx: Tx, org_id: str, workflow_id: str, read: Read = None) -> WorkflowRow
 
 
 def _locked(tx: Tx, org_id: str, workflow_id: str, read: Read) -> WorkflowRow:
+    turns.alone(tx, workflow_id)
     row = found(tx, _LOCK, org_id, workflow_id)
     if read is not None and row.revision not in read:
         raise Stale("The workflow has changed since it was read.")

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from sqlalchemy import bindparam, delete, select
 
 from engine.lifecycle import DefinitionStatus
+from store import turns
 from store import workflows as workflow_rows
 from store.clock import MINUTE, now
 from store.database import Tx, insert
@@ -15,15 +16,17 @@ from store.tables import workflows
 from store.workflows import WorkflowRow, row_of
 
 # Built once: making a statement costs more than carrying it out.
-# `FOR SHARE`, in one order: as `store.workflows.hold` says, and before any other lock.
+_MINE = (
+    workflows.c.org_id == bindparam("org"),
+    workflows.c.trigger_event.in_(bindparam("names", expanding=True)),
+    workflows.c.status == DefinitionStatus.ACTIVE,
+    workflows.c.deleted_at.is_(None),
+)
+_IDS = select(workflows.c.id).where(*_MINE).order_by(workflows.c.id)
+# In one order, as `store.workflows.hold` does.
 _BOUND = (
     select(workflows)
-    .where(
-        workflows.c.org_id == bindparam("org"),
-        workflows.c.trigger_event.in_(bindparam("names", expanding=True)),
-        workflows.c.status == DefinitionStatus.ACTIVE,
-        workflows.c.deleted_at.is_(None),
-    )
+    .where(*_MINE, workflows.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(workflows.c.id)
     .with_for_update(read=True)
 )
@@ -54,7 +57,11 @@ def bound(tx: Tx, org_id: str, names: Collection[str]) -> dict[str, list[Bound]]
     They stay active and as they are until the transaction ends.
     """
     found: dict[str, list[Bound]] = {}
-    for row in tx.execute(_BOUND, {"org": org_id, "names": sorted(names)}).all():
+    mine = {"org": org_id, "names": sorted(names)}
+    ids = tx.execute(_IDS, mine).scalars().all()
+    for workflow_id in ids:
+        turns.share(tx, workflow_id)
+    for row in tx.execute(_BOUND, mine | {"ids": ids}).all() if ids else ():
         workflow = row_of(row)
         schema = workflow_rows.input_schema(tx, workflow.id, workflow.version)
         found.setdefault(row.trigger_event, []).append(Bound(workflow, schema))

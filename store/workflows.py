@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from engine.errors import NotFound
+from store import turns
 from store.clock import now
 from store.database import Tx
 from store.ids import new_id
@@ -165,11 +166,13 @@ def hold(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow:
     Raises:
         NotFound: There is none, or it is another organisation's, or it was deleted.
     """
+    turns.share(tx, workflow_id)
     return found(tx, _HOLD, org_id, workflow_id)
 
 
 def held(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow | None:
     """The same for whoever has found the workflow just now; None when it was deleted meanwhile."""
+    turns.share(tx, workflow_id)
     row = tx.execute(_HOLD, {"workflow": workflow_id, "org": org_id}).one_or_none()
     return None if row is None else row_of(row)
 

@@ -204,6 +204,8 @@ class _Import:
             told = f"{error.message} {self._done.imported} rows before that were imported."
             raise Refused(error.status, error.stable_code, told) from error
         await self._write(body, batch)
+        # What a type refuses comes a batch later than what could not be read.
+        self._done.errors.sort()
         return self._done
 
     async def _write(self, body: Body, batch: Sequence[_Line]) -> None:

@@ -21,6 +21,10 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
 _SPACE = " \t\r\n"
+#: Bytes that are taken in at a time.
+_GULP = 64 * 1024
+#: Columns of a CSV file.
+MOST_COLUMNS = 1_000
 
 
 class Row(NamedTuple):
@@ -164,6 +168,8 @@ class Body:
             or len(set(header)) < len(header)
         ):
             raise malformed("The first line must name every column, each in its own way.")
+        if len(header) > MOST_COLUMNS:
+            raise malformed(f"There are more than {MOST_COLUMNS} columns.")
         while (cells := await self._record()) is not None:
             if isinstance(cells, str):
                 yield self._row(None, cells)
@@ -171,7 +177,7 @@ class Body:
                 message = f"It has {len(cells)} cells; there are {len(header)} columns."
                 yield self._row(None, message)
             else:
-                size = sum(map(len, cells))
+                size = len(cells) + sum(map(len, cells))
                 yield self._row(dict(zip(header, cells, strict=True)), size=size)
 
     async def _record(self) -> list[str] | str | None:
@@ -228,14 +234,20 @@ class _Text:
             self._at = len(self._buffer)
 
     async def _more(self) -> bool:
-        """Take in the next chunk; False when there is none."""
+        """Take in the next `_GULP` bytes, or what is left; False when there is nothing.
+
+        However small the chunks are, so that what is looked at again for each is not.
+        """
         if self._ended:
             return False
-        chunk = await anext(self._chunks, None)
-        self._ended = chunk is None
-        self._hash.update(chunk or b"")
+        taken = bytearray()
+        while len(taken) < _GULP and not self._ended:
+            chunk = await anext(self._chunks, None)
+            self._ended = chunk is None
+            taken += chunk or b""
+        self._hash.update(taken)
         try:
-            text = self._decode(chunk or b"", self._ended)
+            text = self._decode(bytes(taken), self._ended)
         except UnicodeDecodeError:
             raise malformed("The body is not UTF-8.") from None
         self._buffer = self._buffer[self._at :] + text

@@ -7,6 +7,8 @@ twice carries the same key. `make chaos` does the same with 200 runs.
 
 import asyncio
 import random
+import secrets
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -97,6 +99,27 @@ async def test_a_kill_around_the_hand_over_loses_nothing(
     await site.completed(workflow, len(runs))
     wanted = {f"{run.removeprefix('run_')}/handed/-/1" for run in runs}
     assert set(receiver.keys("/first")) == wanted
+
+
+async def test_a_start_in_the_future_outlives_every_process(site: Site) -> None:
+    """All are dead at its time; it is made up for, once."""
+    name = f"later {secrets.token_hex(4)}"
+    steps = [{"id": "one", "type": "transform", "config": {"output": 1}}]
+    workflow = await site.define({"name": name, "steps": steps})
+    at = int(time.time()) + 5
+    planned = await site.http.post(f"/v1/workflows/{name}/schedule", json={"scheduled_for": at})
+    assert planned.status_code == 201, planned.text
+    for part in PARTS:
+        site.kill(part)
+    await asyncio.sleep(max(at + 1 - time.time(), 0))
+    for part in PARTS:
+        site.start(part)
+    await site.ready()
+    await site.completed(workflow, 1)
+    assert len(await site.statuses(workflow)) == 1
+    found = (await site.http.get(f"/v1/workflows/schedules/{planned.json()['id']}")).json()
+    assert found["fired_at"] >= at
+    assert found["canceled_at"] is None
 
 
 @pytest.mark.chaos

@@ -71,7 +71,7 @@ async def cancelled(house: House, receiver: Receiver) -> list[str]:
         flow(
             step("wait", "timer", duration=3_600),
             step("wait", "poll", condition="false", poll_interval=0.2),
-            get(receiver, "slow", "/slow/60/x"),
+            get(receiver, "slow", "/slow/600/x"),
         )
     )
     await until(lambda: receiver.count("/slow") == 1, "no request")

@@ -1,10 +1,12 @@
 """Events, and the runs that they start in the same transaction."""
 
 import asyncio
+import threading
 from functools import partial
 
 import pytest
 from pydantic import JsonValue
+from sqlalchemy import text
 
 from activities.registry import catalog
 from engine.errors import Conflict, NotFound
@@ -260,3 +262,46 @@ async def test_many_publish_at_once_and_each_starts_each_once(
     for workflow in made:
         found = await database.read(partial(runs_of, org=world.org, workflow=workflow))
         assert sorted(str(run.event_id) for run in found) == sorted(one.id for one in events)
+
+
+def _locks(tx: Tx, granted: bool) -> int:
+    """How many advisory locks are held, or waited for."""
+    count = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted = :granted"
+    return int(tx.execute(text(count), {"granted": granted}).scalar_one())
+
+
+async def _until_locks(database: Database, count: int, *, granted: bool) -> None:
+    async with asyncio.timeout(30):
+        while await database.read(partial(_locks, granted=granted)) < count:
+            await asyncio.sleep(0.02)
+
+
+# SQLite has one writer at a time.
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_an_author_waits_for_who_came_first_and_for_nobody_else(
+    database: Database, world: World
+) -> None:
+    """Imports that follow each other without a gap do not keep a workflow from being paused."""
+    workflow = await database.write(lambda tx: bound(tx, world.org))
+    go_on = threading.Event()
+
+    def first(tx: Tx) -> object:
+        workflows.hold(tx, world.org, workflow.id)
+        return go_on.wait(30)
+
+    def pause(tx: Tx) -> object:
+        return authoring.set_status(tx, world.org, workflow.id, DefinitionStatus.PAUSED)
+
+    def bound_by_then(tx: Tx) -> object:
+        return triggers.bound(tx, world.org, {"Order.Placed"})
+
+    def status_by_then(tx: Tx) -> object:
+        return workflows.hold(tx, world.org, workflow.id).status
+
+    tasks = [asyncio.create_task(database.write(first))]
+    await _until_locks(database, 1, granted=True)
+    for count, work in enumerate((pause, bound_by_then, status_by_then), start=1):
+        tasks.append(asyncio.create_task(database.write(work)))
+        await _until_locks(database, count, granted=False)
+    go_on.set()
+    assert (await asyncio.gather(*tasks))[2:] == [{}, "paused"]

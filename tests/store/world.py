@@ -110,18 +110,26 @@ async def overlap(
     one: Database, first: Callable[[Tx], T], other: Database, second: Callable[[Tx], T]
 ) -> list[T | SignalboxError]:
     """Let the second come while the first has done its work and has not committed."""
-    done, go_on = threading.Event(), threading.Event()
+    done, begun, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def held(tx: Tx) -> T:
         try:
             return first(tx)
         finally:
+            if tx.dialect.name == "sqlite":
+                # It has one writer: the second cannot begin before the first has ended.
+                begun.set()
             done.set()
-            assert go_on.wait(30)
+            assert go_on.wait(60)
+
+    def late(tx: Tx) -> T:
+        begun.set()
+        return second(tx)
 
     tasks = [asyncio.create_task(one.write(held))]
     assert await asyncio.to_thread(done.wait, 30)
-    tasks.append(asyncio.create_task(other.write(second)))
+    tasks.append(asyncio.create_task(other.write(late)))
+    assert await asyncio.to_thread(begun.wait, 30)
     await asyncio.wait({tasks[1]}, timeout=0.1)
     go_on.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)

@@ -92,6 +92,7 @@ async def test_a_row_that_cannot_be_used_hides_no_other(kind: str, body: str, ba
         (CSV, ""),
         (CSV, "a,a\n1,2"),
         (CSV, "a,\n1,2"),
+        (CSV, ",".join(map(str, range(1_001)))),
         (CSV, 'a\n"' + "x" * (2 * LONGEST_ROW)),
     ],
 )

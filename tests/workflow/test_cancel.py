@@ -38,7 +38,7 @@ async def is_cancelled(house: House, run_id: str) -> None:
 @pytest.mark.parametrize("local", [True, False])
 async def test_cancel_stops_a_request(house: House, receiver: Receiver, local: bool) -> None:
     run_id = await house.start(
-        flow(get(receiver, "slow", "/slow/60/x", local=local), get(receiver, "after", "", "slow"))
+        flow(get(receiver, "slow", "/slow/600/x", local=local), get(receiver, "after", "", "slow"))
     )
     await until(lambda: receiver.count("/slow") == 1, "no request")
     await house.cancel(run_id)
@@ -100,7 +100,7 @@ async def test_cancel_ends_waits(house: House, receiver: Receiver) -> None:
 
 
 async def test_cancel_inside_a_loop(house: House, receiver: Receiver) -> None:
-    body = {"id": "item", "type": "http_request", "config": {"url": receiver.url("/slow/60/x")}}
+    body = {"id": "item", "type": "http_request", "config": {"url": receiver.url("/slow/600/x")}}
     run_id = await house.start(
         flow(step("loop", "each", items=[*range(20)], concurrency=4, steps=[body]))
     )
@@ -133,7 +133,7 @@ def _moved_on(receiver: Receiver, past: int) -> bool:
 
 async def test_cancel_of_a_queued_run_is_at_once(house: House, receiver: Receiver) -> None:
     async with open_house(house.client, house.database, limit=1) as narrow:
-        first = await narrow.start(flow(get(receiver, "slow", "/slow/60/x")))
+        first = await narrow.start(flow(get(receiver, "slow", "/slow/600/x")))
         await until(lambda: receiver.count("/slow") == 1, "no request")
         second = await narrow.start(flow(get(receiver, "never")))
         row = await narrow.cancel(second)

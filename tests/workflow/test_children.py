@@ -64,7 +64,7 @@ async def test_a_step_has_the_output_of_the_run_that_it_started(house: House) ->
 
 
 async def test_a_step_that_does_not_wait_answers_at_once(house: House, receiver: Receiver) -> None:
-    inner = await house.define(flow(get(receiver, "a", "/slow/60/a")))
+    inner = await house.define(flow(get(receiver, "a", "/slow/600/a")))
     run = await house.finish(flow(call(f"wf_{inner.id}", wait=False)))
     child = await child_of(house, run.id)
     assert (run.status, run.output) == (RunStatus.COMPLETED, {"run_id": f"run_{child.id}"})
@@ -89,7 +89,7 @@ async def test_a_large_output_comes_up(house: House) -> None:
 async def test_cancel_reaches_what_is_waited_for_and_nothing_else(
     house: House, receiver: Receiver
 ) -> None:
-    slow = await house.define(flow(get(receiver, "a", "/slow/60/{{ run.id }}")))
+    slow = await house.define(flow(get(receiver, "a", "/slow/600/{{ run.id }}")))
     middle = await house.define(flow(call(slow.name)))
     outer = flow(call(middle.name), call(slow.name, "beside"), call(slow.name, "off", wait=False))
     run_id = await house.start(outer)
@@ -109,7 +109,7 @@ async def test_cancel_reaches_what_is_waited_for_and_nothing_else(
 
 
 async def test_a_run_that_fails_cancels_what_it_waits_for(house: House, receiver: Receiver) -> None:
-    slow = await house.define(flow(get(receiver, "a", "/slow/60/a")))
+    slow = await house.define(flow(get(receiver, "a", "/slow/600/a")))
     run_id = await house.start(
         flow(
             call(slow.name),
@@ -118,7 +118,7 @@ async def test_a_run_that_fails_cancels_what_it_waits_for(house: House, receiver
         )
     )
     child = await child_of(house, run_id)
-    await until(lambda: receiver.count("/slow/60") == 1, "it does not run")
+    await until(lambda: receiver.count("/slow/600") == 1, "it does not run")
     assert (await house.until(run_id)).status is RunStatus.FAILED
     assert (await house.until(child.id)).status is RunStatus.CANCELLED
 
@@ -167,7 +167,7 @@ async def test_what_was_cancelled_with_its_parent_is_resumed_with_it(
 async def test_a_run_that_is_cancelled_by_itself_fails_the_step(
     house: House, receiver: Receiver
 ) -> None:
-    inner = await house.define(flow(get(receiver, "a", "/slow/60/a")))
+    inner = await house.define(flow(get(receiver, "a", "/slow/600/a")))
     run_id = await house.start(flow(call(inner.name) | {"retry": {"delay": 0.1}}))
     child = await child_of(house, run_id)
     await until(lambda: receiver.count("/slow") == 1, "it does not run")
@@ -256,7 +256,7 @@ async def test_a_child_that_has_no_place_yet_is_cancelled_at_once(
     inner = await single.define(flow(get(receiver, "never")))
     outer = await single.start(flow(get(receiver, "a", "/slow/1/a"), call(inner.name, "call", "a")))
     await until(lambda: receiver.count("/slow/1/") == 1, "it does not run")
-    holding = await single.start(flow(get(receiver, "b", "/slow/60/b")))
+    holding = await single.start(flow(get(receiver, "b", "/slow/600/b")))
     child = await child_of(single, outer)
     await single.until(holding, RunStatus.RUNNING)
     await single.cancel(outer)
@@ -270,7 +270,7 @@ async def test_a_child_that_has_no_place_yet_is_cancelled_at_once(
 
 async def test_a_wake_that_is_lost_is_repaired_by_asking(house: House, receiver: Receiver) -> None:
     """The child is ended by somebody who does not tell its parent."""
-    inner = await house.define(flow(get(receiver, "a", "/slow/60/a")))
+    inner = await house.define(flow(get(receiver, "a", "/slow/600/a")))
     run_id = await house.start(flow(call(inner.name)))
     child = await child_of(house, run_id)
     await until(lambda: receiver.count("/slow") == 1, "it does not run")

@@ -59,7 +59,7 @@ async def test_a_quick_request_stays_local(house: House, receiver: Receiver) -> 
 
 
 async def test_a_step_that_was_handed_over_is_cancelled(house: House, receiver: Receiver) -> None:
-    run_id = await house.start(flow(get(receiver, "a", "/slow/60/a")))
+    run_id = await house.start(flow(get(receiver, "a", "/slow/600/a")))
 
     async def handed_over() -> bool:
         return (await lanes(house, run_id))[ORDINARY] == 1
@@ -74,7 +74,7 @@ async def test_a_step_that_was_handed_over_is_cancelled(house: House, receiver: 
 async def test_the_time_of_a_step_goes_on_across_the_hand_over(
     house: House, receiver: Receiver
 ) -> None:
-    run = await house.finish(flow(get(receiver, "a", "/slow/60/a", timeout=2.5)))
+    run = await house.finish(flow(get(receiver, "a", "/slow/600/a", timeout=2.5)))
     assert run.status is RunStatus.FAILED
     assert "2.5 s" in str((run.error or {})["message"])
     row = (await house.steps(run.id))["a"]

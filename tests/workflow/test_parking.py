@@ -50,7 +50,7 @@ async def test_a_run_that_only_waits_makes_room(single: House, receiver: Receive
             await single.pause(waiting)
             assert (await single.until(waiting)).status is RunStatus.PAUSED
             await single.resume(waiting)
-    holding = await single.start(flow(get(receiver, "b", "/slow/60/b")))
+    holding = await single.start(flow(get(receiver, "b", "/slow/600/b")))
     await until(lambda: receiver.count("/slow") == 1, "it does not run")
     queued = await single.start(flow(get(receiver, "c")))
     await single.cancel(waiting)
@@ -82,7 +82,7 @@ async def test_a_retry_is_made_when_there_is_a_place_again(
     retry = {"delay": 10, "max_attempts": 2}
     run_id = await single.start(flow(get(receiver, "a", "/flaky/1/a", retry=retry)))
     await parked(single, run_id)
-    holding = await single.start(flow(get(receiver, "b", "/slow/60/b")))
+    holding = await single.start(flow(get(receiver, "b", "/slow/600/b")))
     await until(lambda: receiver.count("/slow") == 1, "it does not run")
 
     async def wants_one() -> bool:
@@ -118,8 +118,8 @@ async def test_no_step_begins_without_a_place_whatever_the_interpreter_thinks(
         lambda tx: parking.give_back(tx, PlaceCall(run=run_id, n=1, parkings=0), 1)
     )
     if held:
-        holding = await single.start(flow(get(receiver, "c", "/slow/60/c")))
-        await until(lambda: receiver.count("/slow/60") == 1, "it does not run")
+        holding = await single.start(flow(get(receiver, "c", "/slow/600/c")))
+        await until(lambda: receiver.count("/slow/600") == 1, "it does not run")
 
         async def queued() -> bool:
             return (await told(single, run_id))[-1] == "run_queued"

@@ -63,7 +63,7 @@ async def test_a_run_that_ends_badly_hands_its_place_on(narrow: House, receiver:
 
 async def test_a_signal_that_was_lost_is_repeated(narrow: House, receiver: Receiver) -> None:
     """The place is in the row: whoever sends the signal again heals the run."""
-    holding = [await narrow.start(flow(get(receiver, "a", "/slow/60/a"))) for _ in range(2)]
+    holding = [await narrow.start(flow(get(receiver, "a", "/slow/600/a"))) for _ in range(2)]
     await until(lambda: receiver.count("/slow") == 2, "they do not run")
     waiting = await narrow.start(flow(get(receiver, "b")))
     await narrow.asked(waiting)
@@ -88,7 +88,7 @@ async def test_a_signal_that_was_lost_is_repeated(narrow: House, receiver: Recei
 
 
 async def test_a_signal_too_many_gives_no_place(narrow: House, receiver: Receiver) -> None:
-    holding = [await narrow.start(flow(get(receiver, "a", "/slow/60/a"))) for _ in range(2)]
+    holding = [await narrow.start(flow(get(receiver, "a", "/slow/600/a"))) for _ in range(2)]
     await until(lambda: receiver.count("/slow") == 2, "they do not run")
     waiting = await narrow.start(flow(get(receiver, "b")))
     handle = narrow.client.get_workflow_handle(workflow_id(waiting, 1))
@@ -105,7 +105,7 @@ async def test_who_gets_a_place_is_told_although_nobody_waits_for_the_answer(
     narrow: House, receiver: Receiver
 ) -> None:
     """A local activity is cancelled when its run leaves the cache, and has written by then."""
-    holding = [await narrow.start(flow(get(receiver, "a", "/slow/60/a"))) for _ in range(2)]
+    holding = [await narrow.start(flow(get(receiver, "a", "/slow/600/a"))) for _ in range(2)]
     await until(lambda: receiver.count("/slow") == 2, "they do not run")
     waiting = await narrow.start(flow(get(receiver, "b")))
     await narrow.asked(waiting)

@@ -28,7 +28,7 @@ async def is_terminated(house: House, run_id: str) -> None:
 
 @pytest.mark.parametrize("local", [True, False])
 async def test_a_request_in_flight_ends(house: House, receiver: Receiver, local: bool) -> None:
-    slow = get(receiver, "slow", "/slow/60/x", local=local)
+    slow = get(receiver, "slow", "/slow/600/x", local=local)
     run_id = await house.start(flow(slow, get(receiver, "after", "", "slow")))
 
     async def begun() -> bool:
@@ -82,7 +82,7 @@ async def test_between_steps_and_in_waits(house: House, receiver: Receiver) -> N
 
 async def test_the_place_of_a_terminated_run_is_handed_on(house: House, receiver: Receiver) -> None:
     async with open_house(house.client, house.database, limit=1) as narrow:
-        first = await narrow.start(flow(get(receiver, "slow", "/slow/60/x")))
+        first = await narrow.start(flow(get(receiver, "slow", "/slow/600/x")))
         await until(lambda: receiver.count("/slow") == 1, "no request")
         second = await narrow.start(flow(get(receiver, "next")))
         await narrow.terminate(first, limit=1)

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from app.services.imports import BATCH, TOLD
 from app.settings import Settings
 from engine.roles import Role
-from tests.contract.conftest import Door, running
+from tests.contract.conftest import ADMIN, Door, running
 from tests.contract.run_by_name.test_events import bound, runs_of
 
 IMPORT = "/api/v1/entities/import"
@@ -72,6 +72,16 @@ async def test_cells_become_what_their_fields_are(api: httpx2.AsyncClient) -> No
     assert {"title": "007", "size": 1.5, "open": True, "tags": ["x", "y"]} in [
         row["fields"] for row in page
     ]
+
+
+async def test_errors_are_in_the_order_of_the_rows(api: httpx2.AsyncClient) -> None:
+    fields = [{"name": "n", "type": "number"}]
+    await api.post(
+        "/api/v1/entity-types", json={"name": "Thing", "pluralName": "Things", "fields": fields}
+    )
+    body = "\n".join(['{"fields": {"n": "x"}}', "nope", '{"fields": {"m": 1}}', "nope"])
+    answer = await api.post(IMPORT, content=body, params={"entityTypeId": "Thing"}, headers=NDJSON)
+    assert [error["row"] for error in answer.json()["errors"]] == [1, 2, 3, 4]
 
 
 async def test_rows_that_fail_are_told_and_their_list_is_bounded(api: httpx2.AsyncClient) -> None:
@@ -142,6 +152,45 @@ async def test_an_import_has_bounds_of_its_own(settings: Settings, temporal: str
         assert "rows before that were imported" in answer.json()["error"]["message"]
         other = await api.post("/api/v1/entities", content=fits)
         assert other.status_code == 413
+
+
+async def test_a_client_that_goes_leaves_whole_batches(
+    live: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = lines(4 * BATCH).encode()
+    host, port = live.base_url.host, live.base_url.port
+    head = (
+        "POST /api/v1/entities/import?entityTypeId=Vendor HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {ADMIN}\r\nContent-Type: application/x-ndjson\r\n"
+        f"Content-Length: {len(whole) + 100_000}\r\n\r\n"
+    )
+    _, writer = await asyncio.open_connection(host, port)
+    # More than is taken in at a time.
+    writer.write(head.encode() + whole + b" " * 70_000)
+    await writer.drain()
+    async with asyncio.timeout(30):
+        while await total(live) < BATCH:
+            await asyncio.sleep(0.02)
+    writer.close()
+    await writer.wait_closed()
+    async with asyncio.timeout(30):
+        while "/api/v1/entities/import" not in (await live.get("/api/audit")).text:
+            await asyncio.sleep(0.05)
+    assert await total(live) % BATCH == 0
+    assert "unexpected error" not in caplog.text
+
+
+async def test_runs_are_started_later_when_temporal_is_away(settings: Settings) -> None:
+    async with (
+        running(settings, "127.0.0.1:1") as app,
+        Door(app, app.state.services.database).client() as api,
+    ):
+        url = await bound(api, "Vendor.Created")
+        body = lines(2 * BATCH)
+        answer = await api.post(IMPORT, content=body, params=VENDORS, headers=NDJSON)
+        assert answer.json()["imported"] == 2 * BATCH
+        page = (await api.get(f"{url}/runs", params={"status": "pending"})).json()
+        assert page["total"] == 2 * BATCH
 
 
 # --- once ----------------------------------------------------------------------------------------
