@@ -4,11 +4,9 @@ import asyncio
 import threading
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import pytest
-from pydantic import JsonValue
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from engine.call import StepCall
 from engine.errors import Conflict, StepError
@@ -18,21 +16,10 @@ from store import executions, runs, waits, wakes
 from store.clock import now
 from store.database import Database, Tx
 from store.ids import new_id
-from store.record_tables import event_waits, published_events
+from store.record_tables import event_waits
 from store.runs import RunRow
+from tests.store.posted import NAME, publish
 from tests.store.world import World, begin
-
-NAME = "Answered"
-
-
-def publish(tx: Tx, org: str, data: JsonValue = None, name: str = NAME, **more: Any) -> str:
-    """Write an event and end the waits that it satisfies."""
-    values = {"id": new_id(), "created_at": now(), "entity_id": None, **more}
-    happened = Happening(f"cbevt_{values['id']}", name, data)
-    row = {"org_id": org, "name": name, "data": waits.encode(data), "depth": 0}
-    tx.execute(insert(published_events).values(**row, **values))
-    waits.match(tx, org, {str(values["id"]): happened})
-    return str(values["id"])
 
 
 def of(run: RunRow, step: str = "hold", generation: int = 1, *iteration: int) -> StepCall:
