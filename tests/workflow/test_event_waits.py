@@ -85,7 +85,7 @@ async def test_it_goes_on_with_the_event(house: House, post: Post, receiver: Rec
     run = await house.until(run_id)
     assert run.status is RunStatus.COMPLETED, run.error
     assert isinstance(run.output, dict)
-    assert run.output.pop("waited_seconds") in range(60)
+    assert isinstance(run.output.pop("waited_seconds"), int)
     assert run.output == {
         "event": {"id": f"cbevt_{event}", "name": post.name, "data": {"ticket": "T-1", "n": 2}},
         "entity": None,
@@ -123,7 +123,9 @@ async def test_what_does_not_come_is_a_failure_or_an_answer(house: House, post: 
     assert run.error["code"] == "wait_timeout"
     run = await house.finish(flow(hold(post, timeout=0.3, on_timeout="continue")))
     assert run.status is RunStatus.COMPLETED
-    assert run.output == {"event": None, "entity": None, "timed_out": True, "waited_seconds": 0}
+    assert isinstance(run.output, dict)
+    assert isinstance(run.output.pop("waited_seconds"), int)
+    assert run.output == {"event": None, "entity": None, "timed_out": True}
 
 
 async def test_a_pause_misses_nothing(house: House, post: Post) -> None:
