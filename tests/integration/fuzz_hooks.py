@@ -1,6 +1,6 @@
 """What the fuzzer cannot guess: definitions that are valid, in half of the bodies that have one.
 
-And what it must not do: revoke the key that it comes in with.
+And what it must not do: revoke the key that it comes in with, or stay outside of its project.
 """
 
 import os
@@ -71,6 +71,8 @@ def map_body(context: Any, body: Any) -> Any:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Rotate and revoke any key but its own."""
+    """Rotate and revoke any key but its own, and ask for the key's own project."""
+    if case.headers:
+        case.headers.pop("X-Project-Id", None)
     if case.path.endswith(("/rotate", "/revoke")) and case.path_parameters["key_id"] == _OWN:
         case.path_parameters["key_id"] = "0" * 16
