@@ -52,9 +52,22 @@ def settings() -> Settings:
     try:
         # The worker's own, looked at here so that a typing error is one line and not a crash.
         Egress.parse(os.environ.get("SIGNALBOX_EGRESS_ALLOW", ""))
+        _check_mail_server(os.environ.get("SIGNALBOX_SMTP_URL", ""))
     except ValueError as error:
         raise Invalid(str(error)) from error
     return found
+
+
+def _check_mail_server(url: str) -> None:
+    if not url:
+        return
+    # Here and not above: a deployment without mail does without its libraries.
+    from activities.clients.mail import MailServer
+
+    try:
+        MailServer.parse(url)
+    except ValueError as error:
+        raise ValueError(f"SIGNALBOX_SMTP_URL: {error}") from error
 
 
 def require_migrated(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Row, and_, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, or_, select, text, update
 
 from engine.call import StepCall
 from engine.errors import Conflict, StepError
@@ -33,8 +33,10 @@ MOST = 1_000
 #: Bytes of what a wait takes along.
 LARGEST = 64 * 1024
 #: Published events that are looked at in one transaction.
-PAGE = 200
+PAGE = 100
 _PINS = 500
+#: Characters of a text that a database is asked to look for.
+_LIKE = 1_000
 
 _KEY = ("run_id", "step_id", "iteration")
 _OPEN = event_waits.c.event_id.is_(None)
@@ -223,14 +225,22 @@ def matched(tx: Tx, call: StepCall) -> Happening | None:
     return happening(event)
 
 
-def look_back(tx: Tx, wait: WaitRow, after: Cursor | None) -> tuple[str | None, Cursor | None]:
+def look_back(
+    tx: Tx, wait: WaitRow, pin: Pin | None, after: Cursor | None
+) -> tuple[str | None, Cursor | None]:
     """Look through events of the past, a page at a time, for one that the wait is over with.
+
+    Args:
+        tx: The transaction.
+        wait: What `begin` has answered.
+        pin: What the event has to have, so that few have to be looked at.
+        after: What the last page has answered; None for the first.
 
     Returns:
         The id of the event that was found, and from where to go on; None and None at the end.
     """
     happened = published_events.c
-    beyond = [happened.created_at >= wait.since]
+    beyond = [happened.created_at >= wait.since, *_having(pin)]
     if after is not None:
         beyond.append(
             or_(
@@ -248,6 +258,19 @@ def look_back(tx: Tx, wait: WaitRow, after: Cursor | None) -> tuple[str | None, 
         if _ends(happening(row), row.id, wait):
             return row.id, None
     return None, Cursor(rows[-1].created_at, rows[-1].id) if len(rows) == PAGE else None
+
+
+def _having(pin: Pin | None) -> Iterator[ColumnElement[bool]]:
+    """What the rows of events with a pin have in common, and few others."""
+    if pin is not None and pin.path[0] == "entity":
+        yield published_events.c.entity_id == pin.text
+    elif pin is not None and len(pin.text) <= _LIKE and _is_plain(pin.text):
+        # As it is written in the JSON of the data; other characters may be written in two ways.
+        yield published_events.c.data.contains(encode(pin.text), autoescape=True)
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def settle(tx: Tx, call: StepCall, event_id: str) -> None:

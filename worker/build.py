@@ -69,16 +69,17 @@ async def build(
     definitions, scopes = Definitions(database, catalog()), Scopes(database)
     async with HttpDoor(Egress.parse(settings.egress_allow)) as http:
         foreign = TemporalActivities(client, settings.task_queue, settings.activity_queues)
+        runs = Runs(database, client, settings.task_queue, catalog())
         clients = Clients(
             http=http,
             shell=Shell(settings.script_sandbox),
             models=Models(http, settings.ai),
             agents=Agents(database),
             activities=foreign,
-            runs=Runs(database, client, settings.task_queue, catalog()),
+            runs=runs,
             waits=Waits(database),
             records=Records(database),
-            assessments=Assessments(database),
+            assessments=Assessments(database, runs),
             mail=Mail(settings.mail_server, settings.smtp_from),
         )
         vault = Vault(database, Keyring.parse(settings.secrets_key.get_secret_value()))

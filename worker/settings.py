@@ -17,7 +17,9 @@ from store.sealing import Keyring
 class Settings(BaseSettings):
     """What the worker process is told by its environment."""
 
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
     database_url: str = Field(
         default="",

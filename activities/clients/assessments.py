@@ -1,10 +1,11 @@
 """The one door through which a step begins an assessment.
 
-What the event starts is dispatched, and who waits for it is woken, by the sweeper.
+What its event starts is dispatched from here; whoever waits for it is woken by the sweeper.
 """
 
 from collections.abc import Sequence
 
+from activities.clients.runs import Runs
 from engine.call import StepCall
 from engine.errors import Invalid, StepError
 from engine.records import bare_id
@@ -13,13 +14,15 @@ from store.assessments import AssessmentRow, NewAssessment
 from store.database import Database, Tx
 from store.ids import derived_id
 from store.publishing import Verdicts
+from store.runs import RunRow
 
 
 class Assessments:
     """The assessments of every organisation."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, runs: Runs) -> None:
         self._database = database
+        self._runs = runs
 
     async def launch(
         self,
@@ -46,15 +49,18 @@ class Assessments:
             service_ids=[bare_id("Service", service) or "-" for service in services],
         )
 
-        def work(tx: Tx, verdicts: Verdicts) -> AssessmentRow:
+        def work(tx: Tx, verdicts: Verdicts) -> tuple[AssessmentRow, list[RunRow]]:
             made = assessments.find(tx, new.id)
             if made is not None:
-                return made
+                return made, []
             run = runs.by_id(tx, call.run)
             event = assessments.prepare(tx, org_id, new, depth=run.depth + 1 if run else 1)
-            return assessments.create(tx, org_id, new, event, verdicts)[0]
+            return assessments.create(tx, org_id, new, event, verdicts)
 
         try:
-            return await publishing.publishing(self._database, work)
+            row, started = await publishing.publishing(self._database, work)
         except Invalid as error:
             raise StepError(error.stable_code, error.message, retryable=False) from error
+        for run in started:
+            await self._runs.dispatch(run)
+        return row

@@ -106,7 +106,7 @@ class Runs:
             await asyncio.sleep(_LOOK)
             row = await self._database.write(work)
         if row.status is RunStatus.QUEUED and row.dispatched_at is None:
-            await self._dispatch(row)
+            await self.dispatch(row)
         return await self._database.read(lambda tx: _child(tx, row))
 
     async def look(self, call: StepCall) -> Child | None:
@@ -122,7 +122,12 @@ class Runs:
 
         return await self._database.read(work)
 
-    async def _dispatch(self, row: RunRow) -> None:
+    async def dispatch(self, row: RunRow) -> None:
+        """Start a run that was accepted; while Temporal is away it is left to the sweeper.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
         try:
             with suppress(WorkflowAlreadyStartedError):
                 await self._client.start_workflow(

@@ -4,7 +4,7 @@ from functools import partial
 
 from engine.call import StepCall
 from engine.errors import Conflict, StepError
-from engine.matching import Happening, Wanted
+from engine.matching import Happening, Pin, Wanted
 from store import waits
 from store.database import Database, Tx
 from store.waits import Cursor, WaitRow
@@ -28,7 +28,7 @@ class Waits:
         except Conflict as error:
             raise StepError("run_over", "The run is over.", retryable=False) from error
         if wait.event_id is None:
-            await self._look_back(call, wait)
+            await self._look_back(call, wait, wanted.pin)
         return await self._database.read(lambda tx: waits.matched(tx, call))
 
     async def look(self, call: StepCall) -> tuple[bool, Happening | None]:
@@ -53,12 +53,12 @@ class Waits:
         """
         return await self._database.write(lambda tx: waits.give_up(tx, call))
 
-    async def _look_back(self, call: StepCall, wait: WaitRow) -> None:
+    async def _look_back(self, call: StepCall, wait: WaitRow, pin: Pin | None) -> None:
         """Look for an event that came first; what comes meanwhile finds the wait by itself."""
         found: str | None = None
         cursor: Cursor | None = None
         while True:
-            page = partial(waits.look_back, wait=wait, after=cursor)
+            page = partial(waits.look_back, wait=wait, pin=pin, after=cursor)
             found, cursor = await self._database.read(page)
             if found is not None:
                 ending = partial(waits.settle, call=call, event_id=found)

@@ -143,6 +143,7 @@ async def test_the_api_describes_itself_without_a_database(tmp_path: Path) -> No
         (["up"], {"WORKFLOW_MAX_CONCURRENT_RUNS": "0"}, "WORKFLOW_MAX_CONCURRENT_RUNS: "),
         (["up"], {"SIGNALBOX_API_KEY": "short"}, "SIGNALBOX_API_KEY: "),
         (["up"], {"SIGNALBOX_EGRESS_ALLOW": "foo bar"}, "signalbox: SIGNALBOX_EGRESS_ALLOW: 'foo"),
+        (["up"], {"SIGNALBOX_SMTP_URL": "mail:sesame"}, "SIGNALBOX_SMTP_URL: must be smtp://host"),
         (["up"], {"SIGNALBOX_HOST": "192.0.2.1"}, "cannot listen on 192.0.2.1 port 0 ("),
         (["migrate"], {"DATABASE_URL": "mysql://u:sesame@h/d"}, "DATABASE_URL: must begin with"),
         (["api"], {"DATABASE_URL": "postgresql://u:sesame@127.0.0.1:1/d"}, "does not answer"),

@@ -67,6 +67,7 @@ async def bench(
     kept = database or Database("sqlite:////nonexistent/signalbox.db")
     away = await Client.connect("127.0.0.1:1", lazy=True, data_converter=pydantic_data_converter)
     async with HttpDoor(Egress.parse(egress)) as http:
+        runs = Runs(kept, away, "bench", catalog())
         yield Bench(
             Clients(
                 http=http,
@@ -74,10 +75,10 @@ async def bench(
                 models=Models(http, access or Access()),
                 agents=Agents(kept),
                 activities=TemporalActivities(away, OWN_QUEUE, "*-queue"),
-                runs=Runs(kept, away, "bench", catalog()),
+                runs=runs,
                 waits=Waits(kept),
                 records=Records(kept),
-                assessments=Assessments(kept),
+                assessments=Assessments(kept, runs),
                 mail=Mail(mail, "signalbox@example.com"),
             )
         )

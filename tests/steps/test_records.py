@@ -47,7 +47,7 @@ async def on(sqlite: Database, world: World, run: RunRow) -> AsyncIterator[Bench
 
 async def make(sqlite: Database, org: str, kind: str, **fields: JsonValue) -> str:
     new = entities.new_entity(fields)
-    create = partial(entities.create, org_id=org, type_id=kind, new=new)
+    create = partial(entities.create, org_id=org, type_named=kind, new=new)
     await publishing(sqlite, lambda tx, verdicts: create(tx, verdicts=verdicts))
     return new.id
 

@@ -4,11 +4,9 @@ import asyncio
 import threading
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import pytest
-from pydantic import JsonValue
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from engine.call import StepCall
 from engine.errors import Conflict, StepError
@@ -18,21 +16,10 @@ from store import executions, runs, waits, wakes
 from store.clock import now
 from store.database import Database, Tx
 from store.ids import new_id
-from store.record_tables import event_waits, published_events
+from store.record_tables import event_waits
 from store.runs import RunRow
+from tests.store.posted import NAME, publish
 from tests.store.world import World, begin
-
-NAME = "Answered"
-
-
-def publish(tx: Tx, org: str, data: JsonValue = None, name: str = NAME, **more: Any) -> str:
-    """Write an event and end the waits that it satisfies."""
-    values = {"id": new_id(), "created_at": now(), "entity_id": None, **more}
-    happened = Happening(f"cbevt_{values['id']}", name, data)
-    row = {"org_id": org, "name": name, "data": waits.encode(data), "depth": 0}
-    tx.execute(insert(published_events).values(**row, **values))
-    waits.match(tx, org, {str(values["id"]): happened})
-    return str(values["id"])
 
 
 def of(run: RunRow, step: str = "hold", generation: int = 1, *iteration: int) -> StepCall:
@@ -52,9 +39,9 @@ class Search:
     def look_back(self, tx: Tx) -> str | None:
         wait = waits.find(tx, self.call)
         assert wait is not None
-        found, cursor = waits.look_back(tx, wait, None)
+        found, cursor = waits.look_back(tx, wait, self.wanted.pin, None)
         while found is None and cursor is not None:
-            found, cursor = waits.look_back(tx, wait, cursor)
+            found, cursor = waits.look_back(tx, wait, self.wanted.pin, cursor)
         if found is not None:
             waits.settle(tx, self.call, found)
         return found
@@ -108,11 +95,11 @@ async def test_it_looks_through_all_pages(
         at = now()
         for index in range(7):
             # Ids and not times tell them apart.
-            publish(tx, world.org, {"x": str(index)}, created_at=at)
-        return publish(tx, world.org, {"x": "a"}, created_at=at)
+            publish(tx, world.org, {"x": index}, created_at=at)
+        return publish(tx, world.org, {"x": 7}, created_at=at)
 
     wanted = await database.write(many)
-    search = Search(of(run), pinned("x", "a"))
+    search = Search(of(run), Wanted(NAME, "event.data.x == 7"))
     await database.write(search.begin)
     assert await database.write(search.look_back) == wanted
 
@@ -300,9 +287,32 @@ async def test_so_many_that_nothing_tells_apart_are_too_many(
 
 async def test_texts_of_any_kind_find_each_other(database: Database, world: World) -> None:
     run = await database.write(world.begun)
-    for index, text in enumerate(["", "é", "💥", "\ud83d", "'\"\\", "x" * 10_000]):
+    for index, text in enumerate(
+        ["", "é", "💥", "\ud83d", "'\"\\", "100%_/", "\t\x7f", "x" * 10_000]
+    ):
         search = Search(of(run, "hold", 1, index), pinned("x", text))
         await database.write(search.begin)
         await database.write(partial(publish, org=world.org, data={"x": text}))
         came = await database.read(search.came)
         assert came is not None, text
+        # Whoever looks back finds it as well, among others that are like it.
+        late = Search(of(run, "late", 1, index), pinned("x", text))
+        await database.write(partial(publish, org=world.org, data={"x": [text], "y": text}))
+        await database.write(late.begin)
+        assert await database.write(late.look_back) == came.id.removeprefix("cbevt_")
+
+
+async def test_looking_back_for_what_happened_to_a_record(database: Database, world: World) -> None:
+    run = await database.write(world.begun)
+    about = {"entity_type": "Vendor", "entity_fields": "{}"}
+    for id in ("other", "mine"):
+        await database.write(
+            partial(publish, org=world.org, data={"id": "mine"}, entity_id=id, **about)
+        )
+    wanted = Wanted(NAME, "entity.id == 'mine'", {}, Pin(("entity", "id"), "mine"))
+    search = Search(of(run), wanted)
+    await database.write(search.begin)
+    await database.write(search.look_back)
+    came = await database.read(search.came)
+    assert came is not None
+    assert came.entity == {"id": "mine", "type": "Vendor", "fields": {}}

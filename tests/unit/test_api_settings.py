@@ -52,6 +52,25 @@ def test_a_wrong_value_is_refused_by_name_and_not_shown(
         assert value not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["http://u:hunter2@mail", "smtp://", "smtp://u:hunter2@mail:x"])
+def test_a_mail_server_that_is_none_is_not_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("SIGNALBOX_SMTP_URL", url)
+    with pytest.raises(ValidationError) as caught:
+        WorkerSettings()
+    assert "SIGNALBOX_SMTP_URL" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_mail_server_and_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIGNALBOX_SMTP_URL", raising=False)
+    assert WorkerSettings().mail_server is None
+    monkeypatch.setenv("SIGNALBOX_SMTP_URL", "smtps://u:hunter2@mail.example.com")
+    settings = WorkerSettings()
+    assert settings.mail_server is not None
+    assert (settings.mail_server.port, settings.mail_server.password) == (465, "hunter2")
+    assert "hunter2" not in repr(settings) + repr(settings.mail_server)
+
+
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNALBOX_API_KEY", "k" * 32)
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2@db/signalbox")

@@ -18,7 +18,7 @@ from store.record_tables import event_waits
 from store.runs import RunRow
 from tests.house import House, open_house
 from tests.receiver import Receiver
-from tests.store.test_waits import publish
+from tests.store.posted import publish
 from tests.workflow.definitions import flow, get, step
 from tests.workflow.patience import until
 from tests.workflow.test_long_runs import parts
