@@ -1,8 +1,15 @@
-"""What the fuzzer cannot guess: definitions that are valid, in half of the bodies that have one."""
+"""What the fuzzer cannot guess: definitions that are valid, in half of the bodies that have one.
 
+And what it must not do: revoke the key that it comes in with, or stay outside of its project.
+"""
+
+import os
 from typing import Any
 
 import schemathesis
+
+#: The id of its own key.
+_OWN = os.environ["FUZZER_KEY_ID"]
 
 _VALID: list[dict[str, Any]] = [
     {
@@ -60,3 +67,12 @@ def map_body(context: Any, body: Any) -> Any:
         if choice % 2:
             return {**body, "definition": _VALID[choice // 2 % len(_VALID)]}
     return body
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """Rotate and revoke any key but its own, and ask for the key's own project."""
+    if case.headers:
+        case.headers.pop("X-Project-Id", None)
+    if case.path.endswith(("/rotate", "/revoke")) and case.path_parameters["key_id"] == _OWN:
+        case.path_parameters["key_id"] = "0" * 16

@@ -47,7 +47,7 @@ _BODIES: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            JSON: {"schema": ImportIn.model_json_schema(ref_template="#/$defs/{model}")},
+            JSON: {"schema": ImportIn.model_json_schema()},
             NDJSON: {"schema": {"type": "string"}},
             CSV: {"schema": {"type": "string"}},
         },

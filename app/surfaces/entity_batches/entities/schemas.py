@@ -1,6 +1,6 @@
 """What is taken and answered about records."""
 
-from typing import Any
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -58,4 +58,5 @@ class ImportIn(In):
     """The JSON of an import, for its description alone: it is read as it comes."""
 
     entity_type_id: Words
-    entities: list[EntityChangeIn]
+    #: Each is `{"fields": {…}}`.
+    entities: list[dict[Literal["fields"], dict[str, Any]]]

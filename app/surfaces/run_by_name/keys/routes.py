@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from app.envelope import Admin, Json, envelope, services
 from app.services.keys import Minted
-from app.surfaces.run_by_name.errors import BODY, errors, render
+from app.surfaces.run_by_name.errors import BODY, DeniedOut, RefusedOut, errors, render
 from app.surfaces.run_by_name.keys.schemas import (
     ApiKeyIn,
     ApiKeyOut,
@@ -28,6 +28,8 @@ router = APIRouter(prefix="/v1/api-keys", tags=["API keys"], route_class=envelop
 _SCOPES = ("keys:manage", "audit:read")
 #: The lowest role that all ordinary routes of this surface are open to.
 _ORDINARY = Role.OPERATOR
+#: Who may not come in is told so in a sentence, and who may not grant scopes with a code.
+_CREATE = {**errors(400, *BODY), 403: {"model": DeniedOut | RefusedOut}}
 
 
 @router.get("", response_model=ApiKeysOut, responses=errors())
@@ -37,7 +39,7 @@ async def list_api_keys(request: Request, caller: Admin) -> Json:
     return Json(ApiKeysOut(data=[_key(row) for row in rows]))
 
 
-@router.post("", status_code=201, response_model=MintedApiKeyOut, responses=errors(400, *BODY))
+@router.post("", status_code=201, response_model=MintedApiKeyOut, responses=_CREATE)
 async def create_api_key(request: Request, caller: Admin, body: ApiKeyIn) -> Json:
     """Make an ordinary key. Its `secret` is answered this once and cannot be found out again."""
     if body.scopes:
