@@ -10,11 +10,10 @@ from app.services.aftermath import Aftermath
 from app.services.auth import Caller
 from app.services.dispatch import Dispatch
 from app.services.named_runs import enabled, require_possible
-from app.services.once import Once, recall
-from app.services.published_events import Answered
+from app.services.once import Answered, Once, keep, recall
 from engine.errors import Invalid
 from engine.records import bare_id, spelled_id
-from store import assessments, idempotency, publishing, runs
+from store import assessments, publishing, runs
 from store.assessments import AssessmentRow, NewAssessment
 from store.database import Database, Tx
 from store.ids import derived_id, new_id
@@ -132,8 +131,8 @@ def _create(
     verdicts: Verdicts,
 ) -> tuple[Answered, list[RunRow]]:
     """The earlier answer of the key, or a new assessment with the runs to dispatch."""
-    if once is not None and (earlier := recall(tx, org_id, once)):
-        return Answered(earlier.status, earlier.body, replayed=True), []
+    if earlier := recall(tx, org_id, once):
+        return earlier, []
     workflow = None if workflow_name is None else enabled(tx, org_id, workflow_name)
     depth = publishing.depth_of(tx, org_id, once.key if once else None)
     try:
@@ -145,16 +144,7 @@ def _create(
     if run is not None and run.id not in {other.id for other in started}:
         started.append(run)
     answered = answer(row)
-    if once is not None:
-        idempotency.remember(
-            tx,
-            org_id,
-            once.endpoint,
-            once.key,
-            run_id=row.id,
-            status_code=answered.status,
-            body=answered.body,
-        )
+    keep(tx, org_id, once, answered)
     return answered, started
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from app.services.aftermath import Aftermath
 from app.services.auth import Caller
-from app.services.once import Once, recall
-from app.services.published_events import Answered
+from app.services.once import Answered, Once, keep, recall
 from engine.errors import Invalid, NotFound, Problem
-from store import entities, entity_types, idempotency, publishing
+from store import entities, entity_types, publishing
 from store.database import Database, Tx
 from store.entities import EntityRow, Written
 from store.ids import new_id
@@ -73,22 +72,13 @@ class Entities:
         new = entities.new_entity(fields)
 
         def work(tx: Tx, verdicts: Verdicts) -> tuple[Answered, list[RunRow]]:
-            if once is not None and (earlier := recall(tx, caller.org_id, once)):
-                return Answered(earlier.status, earlier.body, replayed=True), []
+            if earlier := recall(tx, caller.org_id, once):
+                return earlier, []
             depth = publishing.depth_of(tx, caller.org_id, once.key if once else None)
             with known_type("entityTypeId"):
                 written = entities.create(tx, caller.org_id, type_named, new, verdicts, depth)
             answered = answer(written.row)
-            if once is not None:
-                idempotency.remember(
-                    tx,
-                    caller.org_id,
-                    once.endpoint,
-                    once.key,
-                    run_id=written.row.id,
-                    status_code=answered.status,
-                    body=answered.body,
-                )
+            keep(tx, caller.org_id, once, answered)
             return answered, written.runs
 
         answered, runs = await publishing.publishing(self._database, work)

@@ -19,8 +19,7 @@ from app.services.auth import Caller
 from app.services.door import Refused
 from app.services.entities import known_type
 from app.services.failpoints import failpoint
-from app.services.once import REUSED, Once
-from app.services.published_events import Answered
+from app.services.once import REUSED, Answered, Once
 from app.services.rows import CSV, Body, Row
 from engine.errors import Invalid, Problem
 from engine.records import from_cell, slug_in
@@ -119,7 +118,7 @@ class Imports:
             await body.drain()
             if _fingerprint(type_named, body) != reserved.fingerprint:
                 raise Invalid(REUSED, code="idempotency_key_reused")
-            return Answered(reserved.status_code, reserved.body, replayed=True)
+            return Answered("", reserved.status_code, reserved.body, replayed=True)
         keyed = _Keyed(f"{reserved.created_at // 1_000:012x}", caller.org_id, once.key)
         done = await _Import(self._database, self._aftermath, caller, type_named, keyed).of(body)
         answered = answer(done)

@@ -12,12 +12,12 @@ from typing import Any
 from app.services.auth import Caller
 from app.services.dispatch import Dispatch
 from app.services.failpoints import failpoint
-from app.services.once import Once, recall
+from app.services.once import Answered, Once, keep, recall
 from app.services.versions import Versions
 from engine.errors import Conflict, NotFound, Unavailable
 from engine.lifecycle import DefinitionStatus, RunStatus
 from engine.outline import Outline
-from store import executed, idempotency, runs, workflows
+from store import executed, runs, workflows
 from store.database import Database, Tx
 from store.executed import Executed
 from store.runs import NewRun, RunHead, RunRow, Wanted
@@ -35,16 +35,6 @@ class Undispatched(Unavailable):
     def __init__(self, run_id: str) -> None:
         super().__init__()
         self.run_id = run_id
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The answer to a start; `made` is the run, and an earlier request's where it is `replayed`."""
-
-    made: str
-    status: int
-    body: bytes
-    replayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,9 +102,8 @@ class ByName:
         require_possible(name)
 
         def work(tx: Tx) -> tuple[Answered, RunRow | None]:
-            if once is not None and (earlier := recall(tx, caller.org_id, once)):
-                answered = Answered(earlier.made, earlier.status, earlier.body, replayed=True)
-                return answered, runs.by_id(tx, earlier.made)
+            if earlier := recall(tx, caller.org_id, once):
+                return earlier, runs.by_id(tx, earlier.made)
             workflow = enabled(tx, caller.org_id, name)
             run = runs.accept(
                 tx,
@@ -129,16 +118,7 @@ class ByName:
                 ),
             )
             answered = answer(run)
-            if once is not None:
-                idempotency.remember(
-                    tx,
-                    caller.org_id,
-                    once.endpoint,
-                    once.key,
-                    run_id=run.id,
-                    status_code=answered.status,
-                    body=answered.body,
-                )
+            keep(tx, caller.org_id, once, answered)
             failpoint("accept.before_commit")
             return answered, run
 

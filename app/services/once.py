@@ -35,21 +35,31 @@ class Once:
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What an earlier request of the same key made, and its answer."""
+class Answered:
+    """The answer to a request that may come twice.
+
+    Attributes:
+        made: the id of what the request has made; empty where that is more than one thing.
+        replayed: it is that of an earlier request.
+    """
 
     made: str
     status: int
     body: bytes
+    replayed: bool = False
 
 
-def recall(tx: Tx, org_id: str, once: Once) -> Earlier | None:
+def recall(tx: Tx, org_id: str, once: Once | None) -> Answered | None:
     """The answer that the key has got before; None when it is new, and ours from now on.
+
+    Without a key there is none either.
 
     Raises:
         Invalid: the key came before with another body (`idempotency_key_reused`).
         Conflict: that request has not been answered yet.
     """
+    if once is None:
+        return None
     earlier = idempotency.reserve(tx, org_id, once.endpoint, once.key, once.fingerprint)
     if earlier is None:
         return None
@@ -57,7 +67,21 @@ def recall(tx: Tx, org_id: str, once: Once) -> Earlier | None:
         raise Invalid(REUSED, code="idempotency_key_reused")
     if earlier.run_id is None or earlier.status_code is None or earlier.body is None:
         raise Conflict("The first request of this key is under way.")
-    return Earlier(earlier.run_id, earlier.status_code, earlier.body)
+    return Answered(earlier.run_id, earlier.status_code, earlier.body, replayed=True)
+
+
+def keep(tx: Tx, org_id: str, once: Once | None, answered: Answered) -> None:
+    """Remember the answer in the transaction that makes what it tells of, if there is a key."""
+    if once is not None:
+        idempotency.remember(
+            tx,
+            org_id,
+            once.endpoint,
+            once.key,
+            run_id=answered.made,
+            status_code=answered.status,
+            body=answered.body,
+        )
 
 
 def once_for_any_body(headers: Sequence[str], endpoint: str) -> Once | None:

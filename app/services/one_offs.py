@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from app.services.auth import Caller
-from app.services.named_runs import Answered, enabled, require_possible
-from app.services.once import Once, recall
+from app.services.named_runs import enabled, require_possible
+from app.services.once import Answered, Once, keep, recall
 from app.services.timetable import Timetable
 from engine.errors import Invalid, Unavailable
-from store import clock, idempotency, one_offs
+from store import clock, one_offs
 from store.database import Database, Tx
 from store.one_offs import OneOff
 
@@ -54,24 +54,15 @@ class OneOffs:
         require_possible(name)
 
         def work(tx: Tx) -> Answered:
-            if once is not None and (earlier := recall(tx, caller.org_id, once)):
-                return Answered(earlier.made, earlier.status, earlier.body, replayed=True)
+            if earlier := recall(tx, caller.org_id, once):
+                return earlier
             workflow = enabled(tx, caller.org_id, name, archived="workflow_archived")
             if run_at <= clock.now():
                 message = "scheduled_for must be in the future."
                 raise Invalid(message, code="scheduled_for_in_past")
             row = one_offs.create(tx, caller.org_id, workflow.id, run_at, wanted)
             answered = answer(row)
-            if once is not None:
-                idempotency.remember(
-                    tx,
-                    caller.org_id,
-                    once.endpoint,
-                    once.key,
-                    run_id=row.id,
-                    status_code=answered.status,
-                    body=answered.body,
-                )
+            keep(tx, caller.org_id, once, answered)
             return answered
 
         answered = await self._database.write(work)

@@ -6,10 +6,10 @@ from typing import Any
 
 from app.services.aftermath import Aftermath
 from app.services.auth import Caller
-from app.services.once import Once, recall
+from app.services.once import Answered, Once, keep, recall
 from engine.errors import Invalid
 from engine.records import LIVES, RESERVED
-from store import clock, entity_types, idempotency, publishing
+from store import clock, entity_types, publishing
 from store import published as rows
 from store.database import Database, Tx
 from store.ids import new_id
@@ -19,15 +19,6 @@ from store.runs import RunHead, RunRow
 
 #: Runs that the page of an event shows.
 SHOWN = 500
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The answer to a request that may come twice; `replayed` when it is that of the first one."""
-
-    status: int
-    body: bytes
-    replayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,23 +59,14 @@ class Events:
         event_id = new_id()
 
         def work(tx: Tx, verdicts: Verdicts) -> tuple[Answered, list[RunRow]]:
-            if once is not None and (earlier := recall(tx, caller.org_id, once)):
-                return Answered(earlier.status, earlier.body, replayed=True), []
+            if earlier := recall(tx, caller.org_id, once):
+                return earlier, []
             _require_free(tx, caller.org_id, name)
             depth = publishing.depth_of(tx, caller.org_id, once.key if once else None)
             event = NewEvent(name, data, depth=depth, id=event_id)
             runs = publishing.publish(tx, caller.org_id, [event], verdicts)
             answered = answer(event, clock.now())
-            if once is not None:
-                idempotency.remember(
-                    tx,
-                    caller.org_id,
-                    once.endpoint,
-                    once.key,
-                    run_id=event.id,
-                    status_code=answered.status,
-                    body=answered.body,
-                )
+            keep(tx, caller.org_id, once, answered)
             return answered, runs
 
         answered, runs = await publishing.publishing(self._database, work)

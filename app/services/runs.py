@@ -15,13 +15,13 @@ from typing import Any
 from app.services.auth import Caller
 from app.services.dispatch import Dispatch
 from app.services.failpoints import failpoint
-from app.services.once import Once, recall
+from app.services.once import Answered, Once, keep, recall
 from app.services.versions import Versions
 from engine.catalog import Catalog
 from engine.errors import Conflict, Invalid, NotFound, Unavailable
 from engine.lifecycle import TERMINAL, DefinitionStatus
 from engine.schema import check_input
-from store import executions, idempotency, runs, terminations, workflows
+from store import executions, runs, terminations, workflows
 from store.database import Database, Tx
 from store.runs import NewRun, RunRow
 
@@ -42,16 +42,6 @@ class Start:
     input: dict[str, Any]
     trigger: str
     surface: str
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The answer to a start; `replayed` when it is that of an earlier request."""
-
-    run_id: str
-    status: int
-    body: bytes
-    replayed: bool = False
 
 
 class _UncheckedError(Exception):
@@ -131,20 +121,11 @@ class Runs:
         tx: Tx,
     ) -> tuple[Answered, RunRow | None]:
         """The earlier answer of the key, or a new run; `fits` is the version that was checked."""
-        if once is not None and (earlier := _recall(tx, org_id, once)):
+        if earlier := recall(tx, org_id, once):
             return earlier, None
         run = self._accept(tx, org_id, wanted, fits)
         answered = answer(run)
-        if once is not None:
-            idempotency.remember(
-                tx,
-                org_id,
-                once.endpoint,
-                once.key,
-                run_id=run.id,
-                status_code=answered.status,
-                body=answered.body,
-            )
+        keep(tx, org_id, once, answered)
         failpoint("accept.before_commit")
         return answered, run
 
@@ -255,11 +236,3 @@ class Runs:
             await self._dispatch.carry_out(run)
         except Unavailable as error:
             log.info("run %s learns of its %s later: %s", run.id, run.intent, error.message)
-
-
-def _recall(tx: Tx, org_id: str, once: Once) -> Answered | None:
-    """The answer that the key has got before; None when it is new, and ours from now on."""
-    earlier = recall(tx, org_id, once)
-    if earlier is None:
-        return None
-    return Answered(earlier.made, earlier.status, earlier.body, replayed=True)

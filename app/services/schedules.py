@@ -17,7 +17,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from app.services.auth import Caller
-from app.services.once import Once, recall
+from app.services.once import Answered, Once, keep, recall
 from app.services.timetable import MOST_TIMES, NotThere, Timetable
 from engine.errors import Conflict, Invalid, Problem, Unavailable
 from engine.schedule import Overlap
@@ -51,16 +51,6 @@ class View:
 
     row: ScheduleRow
     next_run_at: int | None
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The answer to a creation; `replayed` when it is that of an earlier request."""
-
-    schedule_id: str
-    status: int
-    body: bytes
-    replayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,20 +100,11 @@ class Schedules:
         await self._require_fitting(caller, workflow_id, terms)
 
         def work(tx: Tx) -> tuple[Answered, ScheduleRow | None]:
-            if once is not None and (earlier := recall(tx, caller.org_id, once)):
-                return Answered(earlier.made, earlier.status, earlier.body, replayed=True), None
+            if earlier := recall(tx, caller.org_id, once):
+                return earlier, None
             row = schedules.create(tx, caller.org_id, workflow_id, terms)
             answered = answer(row)
-            if once is not None:
-                idempotency.remember(
-                    tx,
-                    caller.org_id,
-                    once.endpoint,
-                    once.key,
-                    run_id=row.id,
-                    status_code=answered.status,
-                    body=answered.body,
-                )
+            keep(tx, caller.org_id, once, answered)
             return answered, row
 
         answered, row = await self._database.write(work)

@@ -7,8 +7,7 @@ from fastapi import APIRouter, Query, Request
 from app.envelope import Editor, Json, Viewer, envelope, services, to_json
 from app.services.door import Refused
 from app.services.imports import Imported
-from app.services.once import once
-from app.services.published_events import Answered
+from app.services.once import Answered, once
 from app.services.rows import CSV, JSON, NDJSON, Body
 from app.surfaces.entity_batches.entities.schemas import (
     EntitiesOut,
@@ -83,7 +82,7 @@ async def create_entity(
             body.entity_type_id,
             body.fields,
             once(keys, "POST /api/v1/entities", await request.json()),
-            lambda row: Answered(201, to_json(_out(row))),
+            lambda row: Answered(row.id, 201, to_json(_out(row))),
         )
     )
 
@@ -156,7 +155,7 @@ def _out(row: EntityRow) -> EntityOut:
 def _imported(done: Imported) -> Answered:
     errors = [RowErrorOut(row=error.row, message=error.message) for error in done.errors]
     out = ImportedOut(imported=done.imported, failed=done.failed, errors=errors)
-    return Answered(200, to_json(out))
+    return Answered("", 200, to_json(out))
 
 
 def _answer(answered: Answered) -> Json:

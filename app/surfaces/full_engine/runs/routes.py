@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.envelope import Json, Operator, Runner, Viewer, envelope, services, to_json
-from app.services.once import once
-from app.services.runs import Answered, Start
+from app.services.once import Answered, once
+from app.services.runs import Start
 from app.surfaces.full_engine.errors import BODY, errors, render
 from app.surfaces.full_engine.runs import shapes
 from app.surfaces.full_engine.runs.schemas import (
@@ -146,8 +146,8 @@ async def run_workflow(
     else:
         with services(request).tail.seat(caller):
             answered = await start()
-            run = await finished(request, caller, answered.run_id, wait)
-    headers = {"Location": f"/api/workflows/runs/{spelled('run_', answered.run_id)}"}
+            run = await finished(request, caller, answered.made, wait)
+    headers = {"Location": f"/api/workflows/runs/{spelled('run_', answered.made)}"}
     if answered.replayed:
         headers["Idempotent-Replayed"] = "true"
     if run is None:

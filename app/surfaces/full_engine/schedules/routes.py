@@ -6,8 +6,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import AwareDatetime
 
 from app.envelope import Editor, Json, Operator, Runner, Viewer, envelope, services, to_json
-from app.services.once import once
-from app.services.schedules import Answered
+from app.services.once import Answered, once
 from app.services.timetable import MOST_TIMES
 from app.surfaces.full_engine.errors import BODY, errors, render
 from app.surfaces.full_engine.schedules import shapes
@@ -191,7 +190,7 @@ async def create_schedule(
         ),
         _created,
     )
-    schedule = spelled("sched_", answered.schedule_id)
+    schedule = spelled("sched_", answered.made)
     headers = {"Location": f"/api/workflows/schedules/{schedule}"}
     if answered.replayed:
         headers["Idempotent-Replayed"] = "true"

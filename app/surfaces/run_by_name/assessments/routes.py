@@ -6,8 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from app.envelope import Json, Operator, Runner, Viewer, envelope, services, to_json
 from app.services.assessments import Wanted
-from app.services.once import once_for_any_body
-from app.services.published_events import Answered
+from app.services.once import Answered, once_for_any_body
 from app.surfaces.run_by_name.assessments.schemas import (
     AssessmentHeadOut,
     AssessmentIn,
@@ -89,7 +88,7 @@ async def delete_assessment(
 
 def _created(row: AssessmentRow) -> Answered:
     run = None if row.run_id is None else spelled("cbwr_", row.run_id)
-    return Answered(201, to_json(CreatedAssessmentOut(**_head(row), workflow_run_id=run)))
+    return Answered(row.id, 201, to_json(CreatedAssessmentOut(**_head(row), workflow_run_id=run)))
 
 
 def _out(row: AssessmentRow) -> AssessmentOut:

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from app.envelope import Json, Runner, Viewer, envelope, services, to_json
-from app.services.once import once_for_any_body
-from app.services.published_events import Answered, EventView
+from app.services.once import Answered, once_for_any_body
+from app.services.published_events import EventView
 from app.surfaces.run_by_name.errors import BODY, errors, render
 from app.surfaces.run_by_name.events.schemas import (
     EventIn,
@@ -52,7 +52,7 @@ def _published(event: NewEvent, at: int) -> Answered:
     out = PublishedOut(
         event_id=spelled("cbevt_", event.id), name=event.name, received_at=seconds(at)
     )
-    return Answered(202, to_json(out))
+    return Answered(event.id, 202, to_json(out))
 
 
 def _out(view: EventView) -> EventOut:

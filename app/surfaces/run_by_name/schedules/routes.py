@@ -3,8 +3,7 @@
 from fastapi import APIRouter, Request
 
 from app.envelope import Json, Runner, Viewer, envelope, services, to_json
-from app.services.named_runs import Answered
-from app.services.once import once_for_any_body
+from app.services.once import Answered, once_for_any_body
 from app.surfaces.run_by_name.errors import BODY, errors, render
 from app.surfaces.run_by_name.schedules.schemas import ScheduledRunOut, ScheduleRunIn
 from app.surfaces.run_by_name.wire import (
