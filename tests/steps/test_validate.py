@@ -1,4 +1,4 @@
-"""`validate`: what it looks at, and what becomes of the step."""
+"""`validate`: what it looks at, which `publish` does too, and what becomes of the step."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -140,8 +140,14 @@ def test_a_bad_configuration_is_refused(config: dict[str, Any]) -> None:
     assert problems(**config)
 
 
-async def test_the_input_is_there_although_no_text_names_it(sqlite: Database) -> None:
-    step: JsonValue = {"id": "a", "type": "validate", "config": {"rules": [TITLE]}}
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("validate", {"rules": [TITLE]}), ("publish", {"target": {"url": "https://a.example"}})],
+)
+async def test_the_input_is_there_although_no_text_names_it(
+    sqlite: Database, name: str, config: JsonValue
+) -> None:
+    step: JsonValue = {"id": "a", "type": name, "config": config}
 
     def start(tx: Tx) -> str:
         world = World.make(tx).with_steps(tx, step)
