@@ -15,7 +15,7 @@ from temporalio.envconfig import ClientConfig
 
 from activities.registry import catalog, step_types
 from app import probes
-from app.envelope import install, render_of, respond
+from app.envelope import error_schemas, install, render_of, respond
 from app.services.aftermath import Aftermath
 from app.services.agents import Agents
 from app.services.assessments import Assessments
@@ -71,7 +71,7 @@ class Api(FastAPI):
             parts = document.setdefault("components", {})
             parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"key": []}]
-            parts["schemas"] |= components(step_types())
+            parts["schemas"] |= error_schemas(SURFACES) | components(step_types())
             _link(document["paths"], parts["schemas"])
             for route in public_routes(self):
                 for operation in document["paths"].get(route.path, {}).values():

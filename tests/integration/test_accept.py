@@ -97,6 +97,7 @@ async def insist(site: Site, url: str, key: dict[str, str]) -> httpx2.Response:
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "again"), [(point, True) for point in POINTS] + [("accept.after_commit", False)]
 )

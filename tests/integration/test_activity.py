@@ -68,6 +68,7 @@ async def test_the_kill_of_our_worker_does_not_disturb_it(site: Site, other: For
     assert run["step_runs"][0]["attempt"] == 1
 
 
+@pytest.mark.slow
 async def test_an_answer_that_came_while_our_worker_was_away_counts(
     site: Site, other: ForeignWorker
 ) -> None:
@@ -80,6 +81,7 @@ async def test_an_answer_that_came_while_our_worker_was_away_counts(
     once(other, "begun", run_id)
 
 
+@pytest.mark.slow
 async def test_our_worker_may_be_stopped_in_order(site: Site, other: ForeignWorker) -> None:
     run_id = await begin(site, other, 12)
     site.processes["worker"].send_signal(signal.SIGTERM)
@@ -91,6 +93,7 @@ async def test_our_worker_may_be_stopped_in_order(site: Site, other: ForeignWork
     once(other, "done", run_id)
 
 
+@pytest.mark.slow
 async def test_the_kill_of_the_other_worker_makes_it_begin_again(
     site: Site, other: ForeignWorker
 ) -> None:
@@ -106,6 +109,7 @@ async def test_the_kill_of_the_other_worker_makes_it_begin_again(
     assert run["step_runs"][0]["attempt"] == 1
 
 
+@pytest.mark.slow
 async def test_a_call_that_nobody_waits_for_any_more_is_ended(
     site: Site, other: ForeignWorker
 ) -> None:

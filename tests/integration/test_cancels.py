@@ -121,6 +121,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
         yield site
 
 
+@pytest.mark.slow
 async def test_cancelled_runs_stop(site: Site, receiver: Receiver) -> None:
     seen = await cancel_many(site, receiver, count=12, at_once=6, seed=12)
     # With more patience than is promised: the machine may be busy with other tests.

@@ -115,6 +115,7 @@ async def test_a_run_survives_the_kill_of_its_worker(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_forty_vendors_are_asked(tmp_path: Path) -> None:
     async with _demo(tmp_path, "sweep") as shown:

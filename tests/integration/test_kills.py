@@ -76,11 +76,15 @@ def receiver_path(name: str) -> str:
     return {"local": "0.2/local", "ordinary": "0.3/ordinary", "moved": "2/moved"}[name]
 
 
-@pytest.mark.parametrize("victims", VICTIMS)
+@pytest.mark.parametrize(
+    "victims",
+    [pytest.param(name, marks=[] if name == "worker" else [pytest.mark.slow]) for name in VICTIMS],
+)
 async def test_nothing_is_lost(site: Site, receiver: Receiver, victims: str) -> None:
     await survive(site, receiver, VICTIMS[victims], count=8, kills=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [0.2, 0.0, -0.2])
 async def test_a_kill_around_the_hand_over_loses_nothing(
     site: Site, receiver: Receiver, before: float
@@ -101,6 +105,7 @@ async def test_a_kill_around_the_hand_over_loses_nothing(
     assert set(receiver.keys("/first")) == wanted
 
 
+@pytest.mark.slow
 async def test_a_start_in_the_future_outlives_every_process(site: Site) -> None:
     """All are dead at its time; it is made up for, once."""
     name = f"later {secrets.token_hex(4)}"

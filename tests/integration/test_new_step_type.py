@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.integration.service import MODULE, PATIENCE, Service
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,7 @@ def printed(checkout: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 async def test_a_step_type_is_one_file(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     for room in ROOMS:

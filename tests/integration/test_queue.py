@@ -135,13 +135,9 @@ async def log(database: Database, row: RunHead) -> list[EventRow]:
     return await database.read(lambda tx: events.after(tx, {row.id: 0}, 10_000))
 
 
-@pytest.mark.parametrize(
-    "load",
-    [
-        pytest.param(SMALL, id="small"),
-        pytest.param(LARGE, id="large", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("load", [pytest.param(SMALL, id="small"), pytest.param(LARGE, id="large")])
 async def test_places_are_held_by_three_at_most_and_in_order(
     tmp_path: Path, receiver: Receiver, load: Load
 ) -> None:

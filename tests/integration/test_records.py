@@ -80,6 +80,7 @@ async def sent(site: Site) -> dict[str, Any]:
                 return done
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_five_hundred_vendors_start_exactly_their_runs(tmp_path: Path) -> None:
     async with Site(tmp_path, limit=200) as site:

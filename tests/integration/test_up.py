@@ -117,6 +117,7 @@ async def test_it_starts_heals_and_stops(service: Service) -> None:
     assert not (directory / "temporal-address").exists()
 
 
+@pytest.mark.slow
 async def test_a_kill_leaves_no_process_and_loses_no_run(service: Service) -> None:
     """What is started again on the same directory goes on."""
     await service.start()

@@ -3,6 +3,6 @@
 from app.envelope import Surface
 from app.surfaces.entity_batches.entities.routes import router as entities
 from app.surfaces.entity_batches.entity_types.routes import router as entity_types
-from app.surfaces.entity_batches.errors import render
+from app.surfaces.entity_batches.errors import ErrorEnvelopeOut, render
 
-SURFACE = Surface("/api/v1", (entity_types, entities), render)
+SURFACE = Surface("/api/v1", (entity_types, entities), render, (ErrorEnvelopeOut,))

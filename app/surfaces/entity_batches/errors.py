@@ -4,7 +4,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from app.envelope import Fault
+from app.envelope import Fault, declared
 from engine.errors import Invalid
 
 #: The published word for a status. Other statuses keep the code of their error.
@@ -56,7 +56,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     422 is among these because FastAPI would add its own body for it to any route with parameters.
     """
     every = sorted({400, 401, 403, 422, 500, 503, *statuses})
-    return {status: {"model": ErrorEnvelopeOut} for status in every}
+    return declared(dict.fromkeys(every, ErrorEnvelopeOut))
 
 
 #: What a body can do wrong besides not being valid.

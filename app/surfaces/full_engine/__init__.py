@@ -3,7 +3,7 @@
 from app.envelope import Surface
 from app.surfaces.full_engine.agents.routes import router as agents
 from app.surfaces.full_engine.audit.routes import router as audit
-from app.surfaces.full_engine.errors import render
+from app.surfaces.full_engine.errors import ErrorOut, render
 from app.surfaces.full_engine.keys.routes import router as keys
 from app.surfaces.full_engine.runs.reading import router as run_pages
 from app.surfaces.full_engine.runs.routes import router as runs
@@ -18,4 +18,5 @@ SURFACE = Surface(
     "/api/workflows",
     (run_pages, runs, schedules, templates, step_types, workflows, agents, secrets, keys, audit),
     render,
+    (ErrorOut,),
 )

@@ -4,7 +4,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from app.envelope import Fault
+from app.envelope import Fault, declared
 from engine.errors import Problem
 
 #: The published word for a status; contracts §3.1. Other statuses keep the code of their error.
@@ -57,7 +57,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     422 is among these because FastAPI would add its own body for it to any route with parameters.
     """
     every = sorted({401, 403, 422, 500, 503, *statuses})
-    return {status: {"model": ErrorOut} for status in every}
+    return declared(dict.fromkeys(every, ErrorOut))
 
 
 #: What a body can do wrong.

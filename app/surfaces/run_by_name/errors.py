@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict
 
-from app.envelope import Fault
+from app.envelope import Fault, declared
 from app.services.assessments import Refused as AssessmentRefused
 from app.services.auth import NoCredentials, RoleTooLow
 from app.services.door import Refused
@@ -125,7 +125,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The declared error answers of a route: those given and those that every route has."""
     shapes: dict[int, Any] = {401: DeniedOut, 403: DeniedOut, 422: MalformedOut}
     every = sorted({401, 403, 422, 500, 503, *statuses})
-    return {status: {"model": shapes.get(status, RefusedOut)} for status in every}
+    return declared({status: shapes.get(status, RefusedOut) for status in every})
 
 
 #: What a body can do wrong besides not fitting its schema.
