@@ -137,6 +137,7 @@ class StepType(Generic[C]):
     targets: tuple[str, ...] = ()
     live: bool = False
     upstream: bool = False
+    reads_input: bool = False
     secrets: bool = False
 
     def kind(self, name: str) -> StepKind:
@@ -151,6 +152,7 @@ class StepType(Generic[C]):
             targets=self.targets,
             live=self.live,
             upstream=self.upstream,
+            reads_input=self.reads_input,
             secrets=self.secrets,
         )
 

@@ -25,7 +25,8 @@ class Prepared:
     Attributes:
         loops: ids of the loops around it, outermost first.
         needs: the steps whose rows its expressions read, each with the number of loops around it.
-        reads_input: its expressions use `input`, or `event` or `entity`, which are parts of it.
+        reads_input: its expressions use `input`, or `event` or `entity`, which are parts of it; or
+            its type is given them.
         secrets: names of the secrets that its templates use.
     """
 
@@ -91,7 +92,7 @@ def prepare(definition: Definition, catalog: Catalog) -> Version:
         if kind.upstream:
             named.update(step.depends_on)
         needs = {name: depth[name] for name in sorted(named) if name in depth}
-        reads_input = any(used.roots & FROM_INPUT for used in uses)
+        reads_input = kind.reads_input or any(used.roots & FROM_INPUT for used in uses)
         secrets = frozenset[str]().union(*(used.secrets for used in uses if kind.secrets))
         steps[step_id] = Prepared(step, kind, loops, needs, reads_input, secrets)
     return Version(definition, steps)

@@ -29,6 +29,7 @@ class StepKind:
         targets: keys of `config` that list ids of steps which this one lets through or excludes.
         live: its expressions may look at steps that it does not depend on.
         upstream: it is given the steps that it depends on, whether its texts name them or not.
+        reads_input: it is given `input`, `event` and `entity`, whether its texts name them or not.
         secrets: its templates may use `secrets`: it gives them to somebody outside, and keeps none.
     """
 
@@ -41,6 +42,7 @@ class StepKind:
     targets: tuple[str, ...] = ()
     live: bool = False
     upstream: bool = False
+    reads_input: bool = False
     secrets: bool = False
 
 

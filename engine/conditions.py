@@ -142,7 +142,7 @@ def _between_problems(value: JsonValue) -> Iterator[str]:
     both = (value["from"], value["to"])
     if not all(_is_ordered(end) for end in both):
         yield "'from' and 'to' must be numbers or texts, such as dates"
-    elif _ordering(*both) is None:
+    elif ordering(*both) is None:
         yield "'from' and 'to' must be of one kind"
 
 
@@ -250,7 +250,7 @@ def _contains(value: JsonValue, part: JsonValue) -> bool:
     return isinstance(value, list) and _key(part) in _keys(value)
 
 
-def _ordering(left: JsonValue, right: JsonValue) -> int | None:
+def ordering(left: JsonValue, right: JsonValue) -> int | None:
     """Less than, equal to or greater than 0; None when the two cannot be compared."""
     one: Any = left
     other: Any = right
@@ -276,7 +276,7 @@ def _moment(text: str) -> datetime | None:
 
 def _compared(accepts: Callable[[int], bool]) -> Test:
     def test(value: JsonValue, bound: JsonValue) -> bool:
-        order = _ordering(value, bound)
+        order = ordering(value, bound)
         return order is not None and accepts(order)
 
     return test
@@ -284,7 +284,7 @@ def _compared(accepts: Callable[[int], bool]) -> Test:
 
 def _between(value: JsonValue, ends: JsonValue) -> bool:
     assert isinstance(ends, dict)
-    low, high = _ordering(value, ends["from"]), _ordering(value, ends["to"])
+    low, high = ordering(value, ends["from"]), ordering(value, ends["to"])
     return low is not None and high is not None and low >= 0 >= high
 
 

@@ -34,7 +34,8 @@ LONGEST_KEY = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,99}")
 _SLUG = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
-_URL = re.compile(r"https?://[^\s/?#]+[^\s]*")
+#: One way to match each character: a text of a megabyte must not stall whoever looks at it.
+_URL = re.compile(r"https?://[^\s/?#]\S*")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 
 
@@ -219,9 +220,19 @@ def _multi_select(value: JsonValue, field: Mapping[str, Any]) -> str | None:
     return next((text for one in value if (text := _select(one, field))), None)
 
 
-def _matching(pattern: re.Pattern[str], words: str) -> Check:
+def is_url(value: JsonValue) -> bool:
+    """Whether it is an http or https URL with a host, and without blanks."""
+    return isinstance(value, str) and bool(_URL.fullmatch(value))
+
+
+def is_email(value: JsonValue) -> bool:
+    """Whether it is an e-mail address: one `@` with something on both sides, and no blanks."""
+    return isinstance(value, str) and bool(_EMAIL.fullmatch(value))
+
+
+def _saying(words: str, test: Callable[[JsonValue], bool]) -> Check:
     def check(value: JsonValue, _: Mapping[str, Any]) -> str | None:
-        return None if isinstance(value, str) and pattern.fullmatch(value) else words
+        return None if test(value) else words
 
     return check
 
@@ -241,8 +252,8 @@ _TYPES: dict[str, Check] = {
     "select": _select,
     "multiSelect": _multi_select,
     "boolean": _boolean,
-    "url": _matching(_URL, "must be an http or https URL"),
-    "email": _matching(_EMAIL, "must be an e-mail address"),
+    "url": _saying("must be an http or https URL", is_url),
+    "email": _saying("must be an e-mail address", is_email),
     "image": _text,
     "file": _text,
     "relation": _relation,

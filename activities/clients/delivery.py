@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Annotated
 
-from pydantic import JsonValue
+from pydantic import AfterValidator, JsonValue
 from standardwebhooks import Webhook
 
 from activities.clients.http import HttpDoor, HttpDoorError
@@ -20,9 +21,14 @@ from engine.errors import StepError
 _SECRET = re.compile(r"whsec_(?:[A-Za-z0-9+/]{4}){8,22}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
-def is_secret(text: str) -> bool:
-    """Whether messages can be signed with it."""
-    return bool(_SECRET.fullmatch(text))
+def _is_a_secret(text: str) -> str:
+    if not _SECRET.fullmatch(text):
+        raise ValueError("must be `whsec_` and 24 bytes or more in base64")
+    return text
+
+
+#: In a configuration: what messages are signed with.
+Secret = Annotated[str, AfterValidator(_is_a_secret)]
 
 
 @dataclass(frozen=True)

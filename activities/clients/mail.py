@@ -5,19 +5,34 @@ workflow, and the server may be a private one.
 """
 
 import asyncio
+import re
 import smtplib
 import ssl
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate
 from hashlib import sha256
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, Field
 
 from engine.errors import StepError
 
 _PORTS = {"smtp": 587, "smtps": 465}
 #: Seconds after which a server that says nothing is given up.
 _LONGEST = 60.0
+_ADDRESS = re.compile(r"[^\s@,;<>\"]+@[^\s@,;<>\"]+")
+
+
+def _is_one_address(text: str) -> str:
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError("must be one e-mail address")
+    return text
+
+
+#: In a configuration: whom a letter goes to.
+Address = Annotated[str, Field(max_length=320), AfterValidator(_is_one_address)]
 
 
 @dataclass(frozen=True)

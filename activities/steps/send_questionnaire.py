@@ -4,20 +4,17 @@ The answer comes as an event, which a `wait` step can wait for; decision 0013.
 """
 
 import json
-import re
 import time
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue
 
 from activities.base import StepConfig, StepContext, StepType
-from activities.clients.delivery import Message, deliver, is_secret
-from activities.clients.mail import Letter
+from activities.clients.delivery import Message, Secret, deliver
+from activities.clients.mail import Address, Letter
 from engine.outcomes import Artifact, Done
 from engine.records import artifact_of, spelled_id
 from store.ids import derived_id
-
-_ADDRESS = re.compile(r"[^\s@,;<>\"]+@[^\s@,;<>\"]+")
 
 
 class WebhookChannel(StepConfig):
@@ -25,30 +22,16 @@ class WebhookChannel(StepConfig):
 
     type: Literal["webhook"]
     url: str = Field(description="http or https; private addresses are refused by default.")
-    secret: str | None = Field(
+    secret: Secret | None = Field(
         default=None, description="`whsec_` and base64; signs the message when given."
     )
-
-    @field_validator("secret")
-    @classmethod
-    def _is_a_secret(cls, secret: str | None) -> str | None:
-        if secret is not None and not is_secret(secret):
-            raise ValueError("must be `whsec_` and 24 bytes or more in base64")
-        return secret
 
 
 class EmailChannel(StepConfig):
     """By mail, through the server that `SIGNALBOX_SMTP_URL` names."""
 
     type: Literal["email"]
-    to: str = Field(max_length=320, description="One address.")
-
-    @field_validator("to")
-    @classmethod
-    def _is_an_address(cls, to: str) -> str:
-        if not _ADDRESS.fullmatch(to):
-            raise ValueError("must be one e-mail address")
-        return to
+    to: Address = Field(description="One address.")
 
 
 class Config(StepConfig):

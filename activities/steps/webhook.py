@@ -1,9 +1,9 @@
 """`webhook`: tell another service, signed so that it can believe it. Source: contracts §3.4."""
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue
 
 from activities.base import ScalarText, StepConfig, StepContext, StepType
-from activities.clients.delivery import Message, deliver, is_secret
+from activities.clients.delivery import Message, Secret, deliver
 from engine.outcomes import Done
 
 
@@ -19,16 +19,9 @@ class Config(StepConfig):
     method: str = Field(default="POST", pattern="^(POST|PUT|PATCH)$")
     headers: dict[str, ScalarText] = Field(default={}, description="Sent besides the signed ones.")
     payload: JsonValue = Field(default=None, description="Sent as JSON.")
-    secret: str | None = Field(
+    secret: Secret | None = Field(
         default=None, description="`whsec_` and base64; signs the message when given."
     )
-
-    @field_validator("secret")
-    @classmethod
-    def _is_a_secret(cls, secret: str | None) -> str | None:
-        if secret is not None and not is_secret(secret):
-            raise ValueError("must be `whsec_` and 24 bytes or more in base64")
-        return secret
 
 
 async def run(config: Config, context: StepContext) -> Done:

@@ -39,6 +39,16 @@ def matches(text: str, pattern: str, meter: Meter) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
+def check_pattern(pattern: str) -> None:
+    """Refuse a pattern that `matches` cannot use; one that it can is remembered.
+
+    Raises:
+        ExpressionError: it is not valid or too large, or compiling it would cost too much.
+    """
+    matches("", pattern, Meter())
+
+
+@functools.lru_cache(maxsize=256)
 def _price(pattern: str) -> int:
     """Steps that compiling takes, with the repetitions written out.
 

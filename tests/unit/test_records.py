@@ -64,7 +64,11 @@ def test_a_type_has_not_too_many_fields_and_no_slug_twice() -> None:
         ("datetime", ["2026-06-30T10:00:00Z", "2026-06-30"], ["now", 1]),
         ("select", ["a", "b"], ["c", 1, ["a"]]),
         ("multiSelect", [[], ["a"], ["b", "a"]], ["a", ["c"], [1]]),
-        ("url", ["https://a.example/x?y#z", "http://a"], ["ftp://a", "https://", "a b", 1]),
+        (
+            "url",
+            ["https://a.example/x?y#z", "http://a"],
+            ["ftp://a", "https://", "a b", "http://" + "a" * 10**6 + " ", 1],
+        ),
         ("email", ["a@b"], ["a", "@b", "a@", "a b@c"]),
         ("relation", ["x", ["x", "y"]], [1, [1], {}]),
         ("json", [1, {}, [None]], []),

@@ -40,6 +40,15 @@ PLAYS: dict[str, list[Play]] = {
         ({}, {"/people": 3}, {"each": "completed"}, {"sent": 3, "of": 3}),
         ({"url": "$URL/status/404"}, {"/status": 3}, {"each": "completed"}, {"sent": 0, "of": 3}),
     ],
+    "publish_checked_content": [
+        ({}, {"/articles": 1, "/notify": 1}, {"tell": "completed"}, {"published": True}),
+        (
+            {"article": {"title": "T", "slug": "t", "body": "x" * 20, "seoScore": 59}},
+            {"/articles": 0, "/notify": 0},
+            {"check": "completed", "publish": "skipped", "tell": "skipped"},
+            {"published": False},
+        ),
+    ],
     "quarterly_privacy_sweep": [
         # There are no vendors here; `tests/integration/test_sweep.py` plays it with forty.
         (

@@ -24,6 +24,7 @@ IDS = {
     "conditional_alert": "tpl_71d4e1ae1e1db2e6c3a5c4bfa523176d",
     "fetch_and_notify": "tpl_b2efff1584acc843b15eb3d39de9b92a",
     "loop_over_a_list": "tpl_bca0193d3f5c62c58a721c7f9ce2be69",
+    "publish_checked_content": "tpl_27cac6da1871e39cb0da838f85e3181f",
     "quarterly_privacy_sweep": "tpl_275a76e80d57cc43aab9a2ec5aecfbbb",
     "scheduled_report": "tpl_18526cdf05a2f5e9b009e8c978b7381d",
     "summarise_and_notify": "tpl_a91333bd7b546eabfd4f969be385c45e",
