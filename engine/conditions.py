@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from engine.errors import Problem
-from engine.expressions import ExpressionError, expression_problems, expression_references
+from engine.expressions import ExpressionError, boolean_problems
 from engine.expressions.budget import Meter
 from engine.expressions.evaluate import run
 from engine.expressions.template import unwrapped
@@ -45,19 +45,11 @@ def condition_problems(conditions: JsonValue, path: str) -> list[Problem]:
     if conditions is None:
         return []
     if isinstance(conditions, str):
-        return [Problem(f"{path}: {text}", path=path) for text in _expression_problems(conditions)]
+        return [
+            Problem(f"{path}: {text}", path=path)
+            for text in boolean_problems(conditions, VARIABLES)
+        ]
     return tree_problems(conditions, path)
-
-
-def _expression_problems(source: str) -> list[str]:
-    wrong = expression_problems(source)
-    if wrong:
-        return wrong
-    others = expression_references(source).roots - VARIABLES
-    return [
-        f"there is no variable `{name}` here; there are `event` and `entity`"
-        for name in sorted(others)
-    ]
 
 
 def tree_problems(tree: JsonValue, path: str) -> list[Problem]:

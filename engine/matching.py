@@ -13,9 +13,12 @@ from engine.expressions import ExpressionError, known_part, required_texts
 from engine.expressions.budget import Meter
 from engine.expressions.evaluate import run
 from engine.expressions.template import unwrapped
+from engine.expressions.values import kind
 
 #: The variables of `match` that are the event's; everything else is the step's.
 EVENT_VARIABLES = ("event", "entity")
+#: What the name of an event is made of: no blanks, no control characters.
+EVENT_NAME = r"^[^\x00-\x20\x7f]+$"
 #: What a wait can be found by: a key of the event's data, or the id of what it is about.
 _DATA = ("event", "data")
 _ENTITY = ("entity", "id")
@@ -99,9 +102,27 @@ def satisfies(happening: Happening, match: str | None, scope: Mapping[str, JsonV
     A `match` that cannot be evaluated with it, or is neither true nor false, is not satisfied:
     events of one name need not look alike.
     """
-    if match is None:
-        return True
     try:
-        return run(unwrapped(match), {**scope, **happening.scope()}, Meter(_STEPS)) is True
+        return match is None or _judged(happening, match, scope)
     except ExpressionError:
         return False
+
+
+def unjudgeable(
+    happening: Happening, match: str | None, scope: Mapping[str, JsonValue]
+) -> str | None:
+    """Why it cannot be said whether this is the event that is waited for; None where it can."""
+    try:
+        if match is not None:
+            _judged(happening, match, scope)
+    except ExpressionError as error:
+        return str(error)
+    return None
+
+
+def _judged(happening: Happening, match: str, scope: Mapping[str, JsonValue]) -> bool:
+    source = unwrapped(match)
+    answer = run(source, {**scope, **happening.scope()}, Meter(_STEPS))
+    if not isinstance(answer, bool):
+        raise ExpressionError(f"it must be true or false, not {kind(answer)}", source)
+    return answer

@@ -44,6 +44,16 @@ def event_name(type_name: str, life: str) -> str:
     return f"{type_name}.{life}"
 
 
+def is_of_a_record(event: str) -> bool:
+    """Whether an event of this name can be one in the life of a record; its type may have blanks.
+
+    >>> is_of_a_record("Purchase order.Created"), is_of_a_record("Purchase order")
+    (True, False)
+    """
+    type_name, _, life = event.rpartition(".")
+    return life in LIVES and is_type_name(type_name)
+
+
 def is_type_name(name: str) -> bool:
     """Whether a type may have this name: events are named after it, and it stands for its id."""
     return bool(_NAME.fullmatch(name)) and not _HEX_ID.fullmatch(name) and name not in RESERVED

@@ -6,8 +6,11 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import Row, delete, exists, select
 
+from engine.call import StepCall
 from engine.errors import NotFound
 from engine.lifecycle import TERMINAL
+from engine.matching import unjudgeable
+from store import waits
 from store.database import Tx
 from store.record_tables import event_waits, published_events
 from store.runs import LIST_COLUMNS, RunHead, head_of
@@ -87,3 +90,27 @@ def event_of(row: Row[Any]) -> EventRow:
             "entity_fields": None if fields is None else decode_object(fields),
         }
     )
+
+
+def unjudged(tx: Tx, call: StepCall) -> list[str]:
+    """Why the `match` of a step's wait could not be evaluated, the latest event first.
+
+    Of the last 100 events that it was compared with, those with which it could not.
+    """
+    wait = waits.find(tx, call)
+    if wait is None or wait.match is None:
+        return []
+    happened = published_events.c
+    rows = tx.execute(
+        select(published_events)
+        .where(
+            happened.org_id == wait.org_id,
+            happened.name == wait.event,
+            happened.created_at >= wait.since,
+            happened.id != (wait.begun_by or ""),
+        )
+        .order_by(happened.created_at.desc(), happened.id.desc())
+        .limit(waits.PAGE)
+    ).all()
+    found = (unjudgeable(waits.happening(row), wait.match, wait.scope) for row in rows)
+    return [error for error in found if error is not None]

@@ -5,7 +5,7 @@ from functools import partial
 from engine.call import StepCall
 from engine.errors import Conflict, StepError
 from engine.matching import Happening, Pin, Wanted
-from store import waits
+from store import published, waits
 from store.database import Database, Tx
 from store.waits import Cursor, WaitRow
 
@@ -44,6 +44,18 @@ class Waits:
             return known, waits.matched(tx, call)
 
         return await self._database.read(work)
+
+    async def unjudged(self, call: StepCall) -> str | None:
+        """For how many of the last events `match` could not be evaluated, and why; None for none.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        errors = await self._database.read(lambda tx: published.unjudged(tx, call))
+        if not errors:
+            return None
+        which = "1 event" if len(errors) == 1 else f"{len(errors)} events"
+        return f"{which} of this name: {errors[0]}"
 
     async def give_up(self, call: StepCall) -> Happening | None:
         """Wait no longer; the event, if it has come just in time.

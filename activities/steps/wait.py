@@ -3,16 +3,18 @@
 Source: contracts §3.4, DESIGN §8 for events. The run holds no worker while it waits.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from activities.base import StepConfig, StepContext, StepType
 from engine.errors import StepError
-from engine.expressions import ExpressionError
-from engine.matching import Happening, Wanted, pin_of, taken_along
+from engine.expressions import ExpressionError, never_true
+from engine.matching import EVENT_NAME, Happening, Wanted, pin_of, taken_along
 from engine.outcomes import Await, Done, Sleep
+from engine.records import is_of_a_record
 
 #: The longest wait, in seconds: ten years.
 MAX_WAIT = 10 * 366 * 86_400.0
@@ -30,9 +32,9 @@ class Config(StepConfig):
     name and for which `match` is true. An event that comes before the step does is not missed, and
     the one that has started the run does not count. In `match`, `event` and `entity` are those of
     the event that came; what it mentions besides has the value of when the wait began. It is not
-    true where it cannot be evaluated. A comparison of a text, as in
-    `event.data.ticket == input.ticket`, alone or joined by `&&`, lets the wait be found at once;
-    of waits for one name that have none, or the same, there can be 1,000.
+    true where it cannot be evaluated, which the message of a time-out tells of. A comparison of a
+    text, as in `event.data.ticket == input.ticket`, alone or joined by `&&`, lets the wait be found
+    at once; of waits for one name that have none, or the same, there can be 1,000.
     """
 
     duration: float | None = Field(default=None, ge=0, le=MAX_WAIT, description="Seconds.")
@@ -55,6 +57,20 @@ class Config(StepConfig):
     on_timeout: Literal["fail", "continue"] = Field(
         default="fail", description="What becomes of the step when the event does not come."
     )
+
+    @field_validator("event")
+    @classmethod
+    def _is_a_name(cls, event: str | None) -> str | None:
+        if event is not None and not (re.fullmatch(EVENT_NAME, event) or is_of_a_record(event)):
+            raise ValueError("the name of an event has no blanks, save for that of a record's type")
+        return event
+
+    @field_validator("match")
+    @classmethod
+    def _may_be_true(cls, match: str | None) -> str | None:
+        if match is not None and (wrong := never_true(match)):
+            raise ValueError(wrong)
+        return match
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -101,13 +117,13 @@ async def _until_it_happens(config: Config, context: StepContext, event: str) ->
     if not known:
         came = await waits.begin(call, _wanted(config, context, event))
     if came is None and context.now >= until:
+        unjudged = await waits.unjudged(call)
         came = await waits.give_up(call)
         if came is None and config.on_timeout == "fail":
-            raise StepError(
-                "wait_timeout",
-                f"No event '{event}' for wait '{context.step}' came within {config.timeout:g} s.",
-                retryable=False,
-            )
+            text = f"No event '{event}' for wait '{context.step}' came within {config.timeout:g} s."
+            if unjudged is not None:
+                text += f" 'match' could not be evaluated for {unjudged}"
+            raise StepError("wait_timeout", text, retryable=False)
         if came is None:
             return Done(output=_told(context, None))
     if came is None:

@@ -8,7 +8,13 @@
 """
 
 from engine.expressions.errors import ExpressionError
-from engine.expressions.evaluate import evaluate, expression_problems, expression_references
+from engine.expressions.evaluate import (
+    boolean_problems,
+    evaluate,
+    expression_problems,
+    expression_references,
+    never_true,
+)
 from engine.expressions.partial import known_part, required_texts
 from engine.expressions.render import problems, references, render
 from engine.expressions.static import References
@@ -16,10 +22,12 @@ from engine.expressions.static import References
 __all__ = [
     "ExpressionError",
     "References",
+    "boolean_problems",
     "evaluate",
     "expression_problems",
     "expression_references",
     "known_part",
+    "never_true",
     "problems",
     "references",
     "render",

@@ -13,8 +13,10 @@ from engine.expressions.errors import ExpressionError
 from engine.expressions.frame import Frame, Run
 from engine.expressions.parser import parse
 from engine.expressions.static import (
+    ROOTS,
     References,
     check_secrets,
+    never_boolean,
     path_of,
     references_of,
     unknown_roots,
@@ -94,19 +96,40 @@ def expression_references(expression: str) -> References:
     return program(unwrapped(expression)).references
 
 
-def expression_problems(expression: str, extra: Collection[str] = ()) -> list[str]:
+def expression_problems(
+    expression: str, extra: Collection[str] = (), variables: Collection[str] = ROOTS
+) -> list[str]:
     """Everything that can be known to be wrong before there is data; empty if it is fine.
 
     Args:
         expression: with or without `{{ }}`.
         extra: variables that exist here beside the usual ones, as a loop's `item_var`.
+        variables: those that exist here at all, where they are not the usual ones.
     """
     try:
         source = unwrapped(expression)
         tree = program(source).tree
     except ExpressionError as error:
         return [str(error)]
-    return [str(ExpressionError(message, source)) for message in unknown_roots(tree, extra)]
+    known = {*variables, *extra}
+    return [str(ExpressionError(message, source)) for message in unknown_roots(tree, known)]
+
+
+def boolean_problems(expression: str, variables: Collection[str] = ROOTS) -> list[str]:
+    """Likewise for an expression that has to be true or false."""
+    found = expression_problems(expression, variables=variables)
+    never = None if found else never_true(expression)
+    return found if never is None else [never]
+
+
+def never_true(expression: str) -> str | None:
+    """Why an expression is never true or false, where the source alone says so; else None."""
+    try:
+        source = unwrapped(expression)
+        never = never_boolean(program(source).tree)
+    except ExpressionError:
+        return None
+    return never and str(ExpressionError(f"it must be true or false, not {never}", source))
 
 
 def _run(parsed: Program, scope: Mapping[str, JsonValue], meter: Meter) -> JsonValue:

@@ -4,7 +4,20 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from engine.expressions.errors import ExpressionError
-from engine.expressions.syntax import Field, Loop, Name, Node, children
+from engine.expressions.syntax import (
+    Binary,
+    Choice,
+    Field,
+    ListOf,
+    Literal,
+    Loop,
+    MapOf,
+    Name,
+    Node,
+    Unary,
+    children,
+)
+from engine.expressions.values import kind
 
 ROOTS = frozenset({"input", "steps", "item", "index", "run", "entity", "event", "secrets"})
 
@@ -64,12 +77,30 @@ def check_secrets(tree: Node) -> None:
         raise ExpressionError("a secret must be named, as in `secrets.NAME`")
 
 
-def unknown_roots(tree: Node, extra: Collection[str]) -> list[str]:
-    """A message for each variable that is neither a root nor in `extra`."""
-    known = ROOTS.union(extra)
+def never_boolean(tree: Node) -> str | None:
+    """What it is, where its source alone says that it cannot be true or false; else None."""
+    match tree:
+        case Literal(value=value) if not isinstance(value, bool):
+            return kind(value)
+        case Unary(operator="-"):
+            return "a number"
+        case Binary(operator="+" | "-" | "*" | "/" | "%" as operator):
+            return f"what `{operator}` makes"
+        case ListOf() | Loop(kind="map" | "filter"):
+            return "list"
+        case MapOf():
+            return "map"
+        case Choice(yes=yes, no=no):
+            return never_boolean(yes) and never_boolean(no)
+        case _:
+            return None
+
+
+def unknown_roots(tree: Node, known: Collection[str]) -> list[str]:
+    """A message for each variable that is not among those that are known."""
     return [
         f"there is no variable `{name[:80]}`; there are {', '.join(sorted(known))}"
-        for name in sorted(references_of(tree).roots - known)
+        for name in sorted(references_of(tree).roots.difference(known))
     ]
 
 

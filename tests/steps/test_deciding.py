@@ -155,6 +155,8 @@ async def test_wait_takes_nothing_for_true(on: Bench) -> None:
         ("wait", {"condition": "true", "poll_interval": 0}, "poll_interval"),
         ("wait", {"event": "a", "duration": 1}, ""),
         ("wait", {"event": ""}, "event"),
+        ("wait", {"event": "a b"}, "event"),
+        ("wait", {"event": "a", "match": "1 + 1"}, "match"),
         ("wait", {"duration": 1, "match": "true"}, ""),
         ("wait", {"condition": "true", "on_timeout": "continue"}, ""),
         ("wait", {"event": "a", "on_timeout": "skip"}, "on_timeout"),

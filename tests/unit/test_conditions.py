@@ -111,6 +111,16 @@ def test_a_tree_looks_into_the_record_or_else_into_the_event() -> None:
     assert not holds(conditions, event, {"id": "e", "type": "Vendor", "fields": {"n": 2}})
 
 
+def test_it_says_which_variables_there_are() -> None:
+    (one,) = condition_problems("vendor.x == 1", "t")
+    assert "there is no variable `vendor`; there are entity, event, in" in one.message
+
+
+def test_what_may_be_true_is_no_problem() -> None:
+    for fine in ("event.data.ok", "true", "default(event.data.ok, 1 == 2)", "!(1 + 1 == 2)"):
+        assert condition_problems(fine, "t") == []
+
+
 def test_expressions() -> None:
     event: dict[str, Any] = {"name": "A.B", "data": {"n": 1}}
     entity: dict[str, Any] = {"id": "e", "type": "Vendor", "fields": {"tier": "gold"}}
@@ -132,6 +142,10 @@ def test_expressions() -> None:
         ("input.x == 1 || steps.a.output", ["t", "t"]),
         ("secrets.TOKEN == 'x'", ["t"]),
         ("vendor.x == 1", ["t"]),
+        ("1 + 1", ["t"]),
+        ("'true'", ["t"]),
+        ("{{ [event.data.ok] }}", ["t"]),
+        ("has(event.data.n) ? event.data.n * 2 : 'none'", ["t"]),
         (7, ["t"]),
         ([], ["t"]),
         ({}, ["t.combiner", "t.children"]),

@@ -32,7 +32,7 @@ class Post:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.name = f"Answered {uuid4().hex[:8]}"
+        self.name = f"Answered.{uuid4().hex[:8]}"
 
     async def publish(self, /, wake: bool = True, **data: Any) -> str:
         work = partial(publish, org=self.house.org, data=data, name=self.name)
@@ -114,6 +114,20 @@ async def test_each_item_of_a_loop_gets_its_own(house: House, post: Post) -> Non
     assert run.status is RunStatus.COMPLETED, run.error
     assert isinstance(run.output, list)
     assert [one["event"]["data"]["name"] for one in run.output] == names
+
+
+async def test_a_time_out_tells_what_could_not_be_compared(house: House, post: Post) -> None:
+    run_id = await house.start(flow(hold(post, match="event.data.n == 1", timeout=11)))
+    await post.waited_for(run_id)
+    await post.publish(n=2)
+    await post.publish(m=1)
+    run = await house.until(run_id)
+    assert run.error is not None
+    assert run.error["code"] == "wait_timeout"
+    assert run.error["message"].endswith(
+        "within 11 s. 'match' could not be evaluated for 1 event of this name: "
+        "there is no key `n`, in `event.data.n == 1`"
+    )
 
 
 async def test_what_does_not_come_is_a_failure_or_an_answer(house: House, post: Post) -> None:

@@ -8,13 +8,14 @@ from typing_extensions import TypedDict
 from app.surfaces.full_engine.errors import ProblemOut
 from app.surfaces.full_engine.wire import In, Sentence, Version, Words
 from engine.lifecycle import DefinitionStatus
+from engine.matching import EVENT_NAME
 
 #: Shown as the language's own schema; read by `engine.validation`, which says all that is wrong.
 Document = Annotated[dict[str, Any], Field(json_schema_extra={"x-schema": "Definition"})]
 TriggerType = Literal["manual", "schedule", "event", "webhook"]
 
 
-EventName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
+EventName = Annotated[str, Field(min_length=1, max_length=200, pattern=EVENT_NAME)]
 
 
 class TriggerIn(In):
