@@ -298,7 +298,7 @@ def _kind(error: SignalboxError) -> type[SignalboxError]:
 def _problem(found: Mapping[str, Any]) -> Problem:
     """One finding of pydantic, without the value that it found."""
     where = ".".join(map(str, found["loc"]))
-    return Problem(f"{where}: {found['msg']}", path=where)
+    return Problem(f"{where}: {found['msg'].removeprefix('Value error, ')}", path=where)
 
 
 def _logged(error: Exception) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 from app.services.aftermath import Aftermath
 from app.services.auth import Caller
 from app.services.once import Answered, Once, keep, recall
+from app.services.spelling import bare
 from engine.errors import Invalid, NotFound, Problem
+from engine.records import PREFIXES, spelled_id
 from store import entities, entity_types, publishing
 from store.database import Database, Tx
 from store.entities import EntityRow, Written
@@ -92,6 +94,26 @@ class Entities:
             NotFound: there is none of this id in the caller's organisation.
         """
         return await self._database.read(lambda tx: entities.get(tx, caller.org_id, entity_id))
+
+    async def id_of(self, caller: Caller, written: str) -> str:
+        """The hex digits of a record's id, written as here or as on `/v1`, with its type's prefix.
+
+        Raises:
+            NotFound: a prefix is not that of the record's type, or there is no such record.
+        """
+        prefix = next((one for one in PREFIXES.values() if written.startswith(one)), None)
+        if prefix is None:
+            return bare("", written)
+        digits = bare(prefix, written)
+
+        def work(tx: Tx) -> str:
+            row = entities.get(tx, caller.org_id, digits)
+            kind = entity_types.get(tx, caller.org_id, row.type_id)
+            # Asked for under an id that nothing has, so that it is refused in the same words.
+            fits = spelled_id(kind.name, row.id) == written
+            return row.id if fits else entities.get(tx, caller.org_id, "-").id
+
+        return await self._database.read(work)
 
     async def page(
         self, caller: Caller, type_named: str, *, archived: bool, limit: int, offset: int

@@ -9,7 +9,6 @@ from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from app.services import spelling
 from engine.errors import Forbidden
 
 #: Text that every database column takes: a NUL has no place in PostgreSQL.
@@ -17,7 +16,11 @@ Words = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r
 Sentence = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$")]
 
 EntityId = Annotated[
-    str, Path(alias="entityId", description="32 hex digits; `cbvndr_` or `cbsvc_` may precede.")
+    str,
+    Path(
+        alias="entityId",
+        description="32 hex digits; `cbvndr_` or `cbsvc_` may precede.",
+    ),
 ]
 TypeId = Annotated[str, Path(alias="entityTypeId", description="The id or the name of a type.")]
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -36,11 +39,6 @@ class In(BaseModel):
     """Base of every body: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
-
-
-def entity_id(written: str) -> str:
-    """The hex digits of the id of a record; `/v1` writes vendors and services with a prefix."""
-    return spelling.bare("", written.removeprefix("cbvndr_").removeprefix("cbsvc_"))
 
 
 def millis(micros: int) -> int:

@@ -36,8 +36,14 @@ async def test_a_record_lives(api: httpx2.AsyncClient) -> None:
     }
     assert abs(row["createdAt"] - clock.now() // 1_000) < 60_000
     url = f"{ENTITIES}/{row['id']}"
-    for spelling in (row["id"], f"cbvndr_{row['id']}", f"cbsvc_{row['id']}"):
+    for spelling in (row["id"], f"cbvndr_{row['id']}"):
         assert (await api.get(f"{ENTITIES}/{spelling}")).json() == row
+    for spelling in (f"cbsvc_{row['id']}", f"cbvndr_cbvndr_{row['id']}", "cbvndr_x"):
+        for method in ("GET", "PATCH", "DELETE"):
+            body = {"fields": {}} if method == "PATCH" else None
+            refused = await api.request(method, f"{ENTITIES}/{spelling}", json=body)
+            assert refused.status_code == 404
+        assert (await api.post(f"{ENTITIES}/{spelling}/restore")).status_code == 404
 
     changed = (await api.patch(url, json={"fields": {"tier": "gold", "tags": None}})).json()
     assert changed["fields"] == {"name": "Acme", "tier": "gold"}

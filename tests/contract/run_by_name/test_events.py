@@ -287,6 +287,7 @@ async def test_only_what_is_active_starts(api: httpx2.AsyncClient) -> None:
     [
         ({"event": "A.B", "conditions": "1 +"}, ["trigger.conditions"]),
         ({"event": "A.B", "conditions": "input.x"}, ["trigger.conditions"]),
+        ({"event": "A.B", "conditions": "1 + 1"}, ["trigger.conditions"]),
         (
             {"event": "A.B", "conditions": {"combiner": "some", "children": [{"op": "is"}]}},
             [
@@ -296,7 +297,7 @@ async def test_only_what_is_active_starts(api: httpx2.AsyncClient) -> None:
                 "trigger.conditions.children.0.value",
             ],
         ),
-        ({"event": "A.B", "conditions": 7}, ["body.trigger.conditions.str"]),
+        ({"event": "A.B", "conditions": 7}, ["body.trigger.conditions"]),
         ({"event": "a b"}, ["body.trigger.event"]),
         ({"conditions": "true"}, ["body.trigger.event"]),
         ({"event": "A.B", "more": 1}, ["body.trigger.more"]),
@@ -312,6 +313,16 @@ async def test_everything_that_is_wrong_with_a_trigger_is_told(
     assert found[: len(paths)] == paths
     url = await bound(api)
     assert (await api.put(url, json=body)).status_code == 422
+
+
+async def test_it_is_told_in_our_own_words(api: httpx2.AsyncClient) -> None:
+    body = {
+        "definition": ECHO,
+        "trigger_type": "event",
+        "trigger": {"event": "A.B", "conditions": [1]},
+    }
+    told = (await api.post("/api/workflows", json=body)).json()["errors"]
+    assert told == ["body.trigger.conditions: it is an expression (text) or a tree (object)"]
 
 
 async def test_a_trigger_goes_with_its_type(api: httpx2.AsyncClient) -> None:

@@ -26,7 +26,6 @@ from app.surfaces.entity_batches.wire import (
     Limit,
     Offset,
     Words,
-    entity_id,
     listed,
     maybe_millis,
     millis,
@@ -114,7 +113,8 @@ async def import_entities(
 @router.get("/{entityId}", response_model=EntityOut, responses=errors(404))
 async def get_entity(request: Request, caller: Viewer, written: EntityId) -> Json:
     """One record, also a deleted one that can be restored."""
-    return Json(_out(await services(request).entities.get(caller, entity_id(written))))
+    entities = services(request).entities
+    return Json(_out(await entities.get(caller, await entities.id_of(caller, written))))
 
 
 @router.patch("/{entityId}", response_model=EntityOut, responses=errors(404, 409, *BODY))
@@ -123,22 +123,27 @@ async def change_entity(
 ) -> Json:
     """Change fields of a record, which publishes `<Type>.Updated` if any is different now."""
     key = request.headers.get("idempotency-key")
-    row = await services(request).entities.change(caller, entity_id(written), body.fields, key)
-    return Json(_out(row))
+    entities = services(request).entities
+    entity_id = await entities.id_of(caller, written)
+    return Json(_out(await entities.change(caller, entity_id, body.fields, key)))
 
 
 @router.delete("/{entityId}", response_model=EntityOut, responses=errors(404))
 async def delete_entity(request: Request, caller: Editor, written: EntityId) -> Json:
     """Delete a record, which publishes `<Type>.Deleted`; it can be restored for 30 days."""
     key = request.headers.get("idempotency-key")
-    return Json(_out(await services(request).entities.archive(caller, entity_id(written), key)))
+    entities = services(request).entities
+    entity_id = await entities.id_of(caller, written)
+    return Json(_out(await entities.archive(caller, entity_id, key)))
 
 
 @router.post("/{entityId}/restore", response_model=EntityOut, responses=errors(404))
 async def restore_entity(request: Request, caller: Editor, written: EntityId) -> Json:
     """Take a deletion back, which publishes `<Type>.Updated`."""
     key = request.headers.get("idempotency-key")
-    return Json(_out(await services(request).entities.restore(caller, entity_id(written), key)))
+    entities = services(request).entities
+    entity_id = await entities.id_of(caller, written)
+    return Json(_out(await entities.restore(caller, entity_id, key)))
 
 
 def _out(row: EntityRow) -> EntityOut:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
 from app.surfaces.full_engine.errors import ProblemOut
@@ -18,6 +18,20 @@ TriggerType = Literal["manual", "schedule", "event", "webhook"]
 EventName = Annotated[str, Field(min_length=1, max_length=200, pattern=EVENT_NAME)]
 
 
+def _text_or_object(value: Any) -> Any:
+    if value is None or isinstance(value, str | dict):
+        return value
+    raise ValueError("it is an expression (text) or a tree (object)")
+
+
+#: Looked at here, so that what is neither is told of once and under its own path.
+Conditions = Annotated[
+    Any,
+    BeforeValidator(_text_or_object),
+    WithJsonSchema(TypeAdapter(str | dict[str, Any] | None).json_schema()),
+]
+
+
 class TriggerIn(In):
     """The event that starts the workflow; without conditions each of them does.
 
@@ -25,7 +39,7 @@ class TriggerIn(In):
     """
 
     event: EventName
-    conditions: str | dict[str, Any] | None = None
+    conditions: Conditions = None
 
 
 class CreateIn(In):

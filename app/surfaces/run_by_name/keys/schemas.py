@@ -20,7 +20,7 @@ class ApiKeyIn(In):
 
     name: str
     seconds_until_expiration: Life | None = None
-    scopes: tuple[str, ...] = ()
+    scopes: list[str] = Field(default=[])
 
 
 class RevokeIn(In):
