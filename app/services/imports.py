@@ -9,6 +9,7 @@ same body may be sent again after it was cut off anywhere, and no record is made
 Ids and times of records ascend with their rows, so either of them gives the order of the body.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -201,6 +202,9 @@ class _Import:
             async for row in body.rows():
                 if row.fields is None:
                     self._done.refuse(row.number, row.message)
+                    if self._done.failed % BATCH == 0:
+                        # No batch comes of these, and so no pause for others.
+                        await asyncio.sleep(0)
                     continue
                 batch.append(_Line(row, self._ids.id_of(row), new_id()))
                 size += row.size
@@ -291,9 +295,15 @@ class _Columns:
         self._slugs = {str(one.get("name")): slug_in(one) for one in kind.fields}
 
     def read(self, cells: dict[str, str]) -> dict[str, Any]:
-        """The fields that the cells of a row stand for."""
-        found = {}
+        """The fields that the cells of a row stand for.
+
+        Raises:
+            Invalid: two columns are the same field, one by its name and one by its slug.
+        """
+        found: dict[str, Any] = {}
         for column, cell in cells.items():
             slug = column if column in self._fields else self._slugs.get(column, column)
+            if slug in found:
+                raise Invalid(f"The first line names field '{slug}' twice, by its name and slug.")
             found[slug] = from_cell(self._fields.get(slug), cell)
         return found

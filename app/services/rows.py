@@ -42,14 +42,18 @@ class Body:
     Args:
         kind: `JSON`, `NDJSON` or `CSV`.
         chunks: the bytes as they come.
+        type_elsewhere: the type is named outside of the body, so within it may come late.
 
     Attributes:
-        type_named: the type that a JSON document names before its rows.
+        type_named: the type that a JSON document names.
     """
 
-    def __init__(self, kind: str, chunks: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self, kind: str, chunks: AsyncIterator[bytes], *, type_elsewhere: bool = False
+    ) -> None:
         self.kind = kind
         self.type_named: str | None = None
+        self._type_elsewhere = type_elsewhere
         self._text = Incoming(chunks)
         self._number = 0
 
@@ -123,8 +127,8 @@ class Body:
                     'The body must be {"entityTypeId": …, "entities": […]}, each of them once.'
                 )
             seen.add(key)
-            if key == "entityTypeId" and "entities" in seen:
-                raise malformed("entityTypeId must come before entities.")
+            if key == "entityTypeId" and "entities" in seen and not self._type_elsewhere:
+                raise malformed("entityTypeId must come before entities, or be in the query.")
             if key == "entities":
                 async for row in self._elements():
                     yield row

@@ -73,7 +73,11 @@ async def test_blank_lines_are_passed_over_wherever_they_are_cut(kind: str) -> N
 @pytest.mark.parametrize(
     ("body", "at", "message"),
     [
-        ('{"entities": [], "entityTypeId": "V"}', 0, "entityTypeId must come before entities."),
+        (
+            '{"entities": [], "entityTypeId": "V"}',
+            0,
+            "entityTypeId must come before entities, or be in the query.",
+        ),
         (
             '{"entities": [{"fields": {}}, {"fields": {"a": "b',
             48,

@@ -35,13 +35,14 @@ async def test_json_ndjson_and_csv(api: httpx2.AsyncClient) -> None:
     for body, kind, params in (
         (json.dumps(document), "application/json", {}),
         (json.dumps({"entities": document["entities"]}), "application/json", VENDORS),
+        (json.dumps({"entities": document["entities"]} | VENDORS), "application/json", VENDORS),
         (lines(2), "application/x-ndjson", VENDORS),
         ("name,tier\nA,gold\nB,\n", "text/csv; charset=utf-8", VENDORS),
     ):
         answer = await api.post(IMPORT, content=body, params=params, headers={"content-type": kind})
         assert answer.status_code == 200, answer.text
         assert answer.json() == {"imported": 2, "failed": 0, "errors": []}
-    assert await total(api) == 8
+    assert await total(api) == 10
     page = await api.get("/api/v1/entities", params=VENDORS)
     assert {"name": "B"} in [row["fields"] for row in page.json()["data"]]
 
@@ -72,6 +73,22 @@ async def test_cells_become_what_their_fields_are(api: httpx2.AsyncClient) -> No
     assert {"title": "007", "size": 1.5, "open": True, "tags": ["x", "y"]} in [
         row["fields"] for row in page
     ]
+
+
+async def test_a_field_has_one_column(api: httpx2.AsyncClient) -> None:
+    fields = [{"name": "Title", "slug": "title", "type": "text"}]
+    await api.post(
+        "/api/v1/entity-types", json={"name": "Thing", "pluralName": "Things", "fields": fields}
+    )
+    answer = await api.post(
+        IMPORT,
+        content="Title,title\na,b\n",
+        params={"entityTypeId": "Thing"},
+        headers={"content-type": "text/csv"},
+    )
+    assert answer.status_code == 400
+    assert "names field 'title' twice" in answer.json()["error"]["message"]
+    assert await total(api, "Thing") == 0
 
 
 async def test_errors_are_in_the_order_of_the_rows(api: httpx2.AsyncClient) -> None:

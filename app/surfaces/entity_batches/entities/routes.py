@@ -102,7 +102,7 @@ async def import_entities(
         await services(request).imports.run(
             caller,
             entity_type_id,
-            Body(kind, request.stream()),
+            Body(kind, request.stream(), type_elsewhere=entity_type_id is not None),
             once(keys, "POST /api/v1/entities/import", None),
             _imported,
         )
