@@ -102,6 +102,14 @@ async def test_rows_that_fail_are_told_and_their_list_is_bounded(api: httpx2.Asy
         ('{"entities": [], "entityTypeId": "Vendor"', {}, {}, 400, "bad_request"),
         ('{"entityTypeId": "Service", "entities": []}', VENDORS, {}, 400, "validation_error"),
         (lines(1), VENDORS, {"content-type": "text/plain"}, 415, "unsupported_media_type"),
+        (
+            "n\n1",
+            VENDORS,
+            {"content-type": "text/csv;charset=latin1"},
+            415,
+            "unsupported_media_type",
+        ),
+        ('{"entities": [{"fields": {}}], "entityTypeId": "Vendor"}', {}, {}, 400, "bad_request"),
         (lines(1), VENDORS, NDJSON | {"Idempotency-Key": ""}, 400, "validation_error"),
     ],
 )
@@ -228,6 +236,38 @@ async def test_an_import_that_was_cut_off_is_finished_by_its_key(api: httpx2.Asy
     assert finished.json() == {"imported": 600, "failed": 0, "errors": []}
     assert await total(api) == 600
     assert len(await runs_of(api, url)) == 6
+
+
+async def test_a_file_that_was_mended_is_imported_with_its_key(api: httpx2.AsyncClient) -> None:
+    headers = {"content-type": "text/csv", "Idempotency-Key": "vendors-2026"}
+    broken = 'name,size\n5" pipe,2\nB,3\n"C,4\nD,5\n'
+    answer = await api.post(IMPORT, content=broken, params=VENDORS, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == (
+        "Row 3 opens a quote that does not close. 2 rows before that were imported."
+    )
+    mended = broken.replace('"C', "C")
+    answer = await api.post(IMPORT, content=mended, params=VENDORS, headers=headers)
+    assert answer.json() == {"imported": 4, "failed": 0, "errors": []}
+    page = (await api.get("/api/v1/entities", params=VENDORS)).json()["data"]
+    assert [row["fields"]["name"] for row in page] == ["D", "C", "B", '5" pipe']
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "vendors-2026"}])
+async def test_records_keep_the_order_of_their_rows(
+    api: httpx2.AsyncClient, key: dict[str, str]
+) -> None:
+    count = 2 * BATCH + 10
+    answer = await api.post(IMPORT, content=lines(count), params=VENDORS, headers=NDJSON | key)
+    assert answer.json()["imported"] == count
+    found: list[Any] = []
+    while len(found) < count:
+        page = await api.get(
+            "/api/v1/entities", params=VENDORS | {"limit": "100", "offset": str(len(found))}
+        )
+        found += page.json()["data"]
+    assert [row["fields"]["n"] for row in found] == [*reversed(range(count))]
+    assert sorted((row["id"] for row in found), reverse=True) == [row["id"] for row in found]
 
 
 async def test_imports_at_the_same_time(app: FastAPI, api: httpx2.AsyncClient) -> None:
