@@ -193,8 +193,9 @@ class Attempt:
     def _attempted(self, outcome: Outcome | None = None) -> journal.Attempted:
         at = self._started_at
         if isinstance(outcome, Sleep | Await) and not self._before:
-            # A wait goes by the clock of the timer that ends it.
-            at = _micros(self._call.now)
+            # A wait goes by the clock of the timer that ends it. Where that one is behind, as it
+            # is when the timer is asked for, what the step depends on would be over only later.
+            at = max(_micros(self._call.now), _micros(time.time()))
         return journal.Attempted(self._desk.worker, at, self._begun, self._total())
 
     def _total(self) -> Usage | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Row, Select, bindparam, delete, exists, func, select, update
+from sqlalchemy import Row, Select, bindparam, delete, exists, func, select, tuple_, update
 
 from engine.errors import Conflict, Invalid, NotFound
 from engine.records import CREATED, DELETED, UPDATED, event_name, record_problems
@@ -212,17 +212,22 @@ def page(
     return [_row(row) for row in rows], total
 
 
-def after(tx: Tx, org_id: str, type_id: str, last: str, limit: int) -> list[EntityRow]:
-    """Records of a type that were not deleted, by id, from behind one; empty for the first."""
+def after(tx: Tx, org_id: str, type_id: str, last: EntityRow | None, limit: int) -> list[EntityRow]:
+    """Records of a type that were not deleted, oldest first, from behind one; None for the first.
+
+    Of those that are of one time the one with the lower id comes first, as `page` has the higher.
+    """
+    key = tuple_(entities.c.created_at, entities.c.id)
+    behind = [key > tuple_(last.created_at, last.id)] if last is not None else []
     rows = tx.execute(
         select(entities)
         .where(
             entities.c.org_id == org_id,
             entities.c.type_id == type_id,
             entities.c.archived_at.is_(None),
-            entities.c.id > last,
+            *behind,
         )
-        .order_by(entities.c.id)
+        .order_by(entities.c.created_at, entities.c.id)
         .limit(limit)
     )
     return [_row(row) for row in rows]

@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import JSON, Integer, Row, bindparam, cast, func, insert, literal, select, update
+from sqlalchemy import (
+    JSON,
+    BindParameter,
+    Insert,
+    Integer,
+    Row,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from engine.errors import Conflict, NotFound
 from engine.lifecycle import EventType, RunStatus
@@ -32,7 +45,23 @@ _TAKES = {
     ("postgresql", False): _TAKE.returning(*_ALOUD),
     ("postgresql", True): _TAKE_AS.returning(*_ALOUD),
 }
-_INSERT = insert(run_events)
+_BEFORE = (
+    select(run_events.c.at)
+    .where(run_events.c.run_id == bindparam("run"), run_events.c.seq == bindparam("before"))
+    .scalar_subquery()
+)
+
+
+def _insert(later: str) -> Insert:
+    """Writes an event that is not earlier than the one before it; `later` says which is."""
+    at: BindParameter[int] = bindparam("happened")
+    never_back = getattr(func, later)(at, func.coalesce(_BEFORE, at))
+    named = ("seq", "type", "step_id", "iteration", "data")
+    told: dict[str, Any] = {name: bindparam(f"new_{name}") for name in named}
+    return insert(run_events).values(run_id=bindparam("run"), at=never_back, **told)
+
+
+_INSERTS = {"sqlite": _insert("max"), "postgresql": _insert("greatest")}
 
 
 @dataclass(frozen=True)
@@ -41,7 +70,8 @@ class NewEvent:
 
     Attributes:
         iteration: the index in each loop around the step, as in `3.0`; empty at the top.
-        at: when it happened (microseconds UTC), where that is earlier than when it is written.
+        at: when it happened (microseconds UTC), where that is earlier than when it is written. Kept
+            is no earlier time than that of the event before it.
     """
 
     type: EventType
@@ -91,16 +121,17 @@ def append(tx: Tx, run_id: str, events: Sequence[NewEvent], *, execution: int | 
     at = now()
     if events:
         tx.execute(
-            _INSERT,
+            _INSERTS[tx.dialect.name],
             [
                 {
-                    "run_id": run_id,
-                    "seq": seq,
-                    "type": event.type,
-                    "step_id": event.step_id,
-                    "iteration": event.iteration,
-                    "data": encode(event.data),
-                    "at": event.at or at,
+                    "run": run_id,
+                    "before": seq - 1,
+                    "new_seq": seq,
+                    "new_type": event.type,
+                    "new_step_id": event.step_id,
+                    "new_iteration": event.iteration,
+                    "new_data": encode(event.data),
+                    "happened": event.at or at,
                 }
                 for seq, event in enumerate(events, start=last - len(events) + 1)
             ],

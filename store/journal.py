@@ -21,7 +21,7 @@ from engine.lifecycle import STEP_SETTLED, EventType, StepStatus
 from engine.outcomes import Answer, Await, Branch, Done, Each, Outcome, Skip, Sleep
 from engine.usage import Usage
 from store import blobs, events, steps
-from store.clock import now
+from store.clock import SECOND, now
 from store.database import Tx
 from store.tables import step_runs
 from store.values import decode, encode
@@ -293,7 +293,9 @@ def _mark_columns(
         at = max(at, past.wake_at or 0) if past else at
         columns["completed_at"] = at
         began = past.started_at if past and past.started_at else at
-        kept = keep(tx, call.run, call.step, {"waited_seconds": (at - began) // 1_000_000})
+        # Rounded: what began a moment after the timer was asked for has still waited that long.
+        waited = max(0, at - began + SECOND // 2) // SECOND
+        kept = keep(tx, call.run, call.step, {"waited_seconds": waited})
         columns |= {"answer": Answer(Done()).model_dump_json(), **kept}
         return columns, completed_event(call.step, call.place, kept)
     told: dict[str, JsonValue] = {"reason": entry.reason}

@@ -43,7 +43,7 @@ class Records:
         """
         kind = await self._kind(org_id, type_named)
         found = Found()
-        last = ""
+        last: EntityRow | None = None
         while True:
             page = partial(_passing, kind=kind, test=test, last=last)
             rows, passed = await self._database.read(page)
@@ -51,7 +51,7 @@ class Records:
             found.total += len(passed)
             if len(rows) < PAGE:
                 return found
-            last = rows[-1].id
+            last = rows[-1]
 
     async def _kind(self, org_id: str, named: str) -> TypeRow:
         try:
@@ -83,7 +83,7 @@ class Records:
 
 
 def _passing(
-    tx: Tx, kind: TypeRow, test: Test, last: str
+    tx: Tx, kind: TypeRow, test: Test, last: EntityRow | None
 ) -> tuple[list[EntityRow], list[EntityRow]]:
     """A page of the type's records, and those of them that pass."""
     rows = entities.after(tx, kind.org_id, kind.id, last, PAGE)

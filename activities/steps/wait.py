@@ -83,7 +83,7 @@ async def run(config: Config, context: StepContext) -> Sleep | Await | Done:
             retryable=False,
         )
     if result:
-        return Done(output={"waited_seconds": int(context.now - context.began)})
+        return Done(output={"waited_seconds": _waited(context)})
     until = context.until or context.began + config.timeout
     if context.now >= until:
         raise StepError(
@@ -131,8 +131,12 @@ def _told(context: StepContext, came: Happening | None) -> dict[str, JsonValue]:
         "event": seen and seen["event"],
         "entity": seen and seen["entity"],
         "timed_out": came is None,
-        "waited_seconds": int(context.now - context.began),
+        "waited_seconds": _waited(context),
     }
+
+
+def _waited(context: StepContext) -> int:
+    return max(0, int(context.now - context.began))
 
 
 STEP = StepType(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import JsonValue
-from sqlalchemy import select
+from sqlalchemy import select, update
 from standardwebhooks import Webhook
 
 from activities.clients import records
@@ -16,7 +16,7 @@ from activities.registry import step_types
 from engine.call import StepCall
 from engine.errors import StepError
 from engine.outcomes import Artifact, Done
-from store import assessments, entities
+from store import assessments, entities, record_tables
 from store.database import Database, Tx
 from store.publishing import publishing
 from store.record_tables import published_events
@@ -91,6 +91,23 @@ async def vendors(sqlite: Database, world: World, run: RunRow) -> list[str]:
 
 
 RULE = {"rule_type": "field", "path": ["tags"], "op": "contains_any", "value": ["pii"]}
+
+
+async def test_the_oldest_comes_first(
+    on: Bench, run: RunRow, vendors: list[str], sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever their ids are; of those of one time the lower id comes first."""
+    monkeypatch.setattr(records, "PAGE", 2)
+    ages = {5: 1, 0: 2, 3: 2, 4: 2, 2: 3, 1: 4}
+
+    def age(tx: Tx) -> None:
+        for n, at in ages.items():
+            of = record_tables.entities.c.id == vendors[n]
+            tx.execute(update(record_tables.entities).where(of).values(created_at=at))
+
+    await sqlite.write(age)
+    output, _ = await asked(on, run, "find_records", {"entity_type": "Vendor"})
+    assert [record["fields"]["n"] for record in output["records"]] == [*ages]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from engine.lifecycle import RunStatus, StepStatus
 from engine.outcomes import Await, Done, Skip, Sleep
 from store import executions, journal
 from store.attempts import Attempt, attempts
+from store.clock import HOUR, now
 from store.database import Database, Tx
 from store.journal import Attempted
 from store.runs import RunRow
@@ -16,6 +17,8 @@ from tests.store.test_executions import resume
 from tests.store.world import PLACES, World, begin
 
 BAD = Failure(code="bad", message="Bad.")
+#: Later than all that the tests write before it: no event is kept as earlier than the last one.
+AT = now() + HOUR
 
 
 def call(run: RunRow, attempt: int = 1, **more: Any) -> StepCall:
@@ -38,11 +41,11 @@ async def told(database: Database, run: RunRow, iteration: str = "") -> list[Att
 async def test_attempts_over_retries_and_executions(database: Database, world: World) -> None:
     def first(tx: Tx) -> RunRow:
         run = world.begun(tx)
-        journal.fail(tx, call(run, final=False), BAD, by("w1", 1_000))
-        journal.begin(tx, call(run, 2), "w1", 2_000)
+        journal.fail(tx, call(run, final=False), BAD, by("w1", AT + 1_000))
+        journal.begin(tx, call(run, 2), "w1", AT + 2_000)
         # The worker was lost, and another one makes the same attempt.
-        journal.begin(tx, call(run, 2), "w2", 3_000)
-        journal.fail(tx, call(run, 2), BAD, Attempted("w2", 3_000, begun=True))
+        journal.begin(tx, call(run, 2), "w2", AT + 3_000)
+        journal.fail(tx, call(run, 2), BAD, Attempted("w2", AT + 3_000, begun=True))
         executions.close_execution(tx, run.id, 1, RunStatus.FAILED, PLACES, error=BAD)
         return resume(tx, world.org, run.id)
 
@@ -50,7 +53,7 @@ async def test_attempts_over_retries_and_executions(database: Database, world: W
 
     def second(tx: Tx) -> None:
         begin(tx, run.id, 2)
-        journal.finish(tx, call(run), Done(output=1), by("w3", 9_000))
+        journal.finish(tx, call(run), Done(output=1), by("w3", AT + 9_000))
 
     await database.write(second)
     found = await told(database, run)
@@ -60,7 +63,7 @@ async def test_attempts_over_retries_and_executions(database: Database, world: W
         (2, 1, "failed", False),
         (1, 2, "completed", False),
     ]
-    assert [attempt.started_at for attempt in found] == [1_000, 2_000, 3_000, 9_000]
+    assert [attempt.started_at - AT for attempt in found] == [1_000, 2_000, 3_000, 9_000]
     assert found[0].error == {"code": "bad", "message": "Bad."}
     assert found[1].ended_at is not None
     assert found[1].error is None

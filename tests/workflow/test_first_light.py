@@ -3,6 +3,7 @@
 from engine.lifecycle import RunStatus, StepStatus
 from tests.house import House
 from tests.receiver import Receiver
+from tests.workflow.definitions import flow, step
 
 
 async def test_fetch_and_tell(house: House, receiver: Receiver) -> None:
@@ -35,3 +36,22 @@ async def test_fetch_and_tell(house: House, receiver: Receiver) -> None:
         ("step_completed", "notify"),
         ("run_completed", None),
     ]
+
+
+async def test_time_does_not_run_backwards(house: House) -> None:
+    """Not from a step to a wait after it either, whose timer goes by the server's clock."""
+    run = await house.finish(
+        flow(
+            step("transform", "made", output=1),
+            step("wait", "held", "made", duration=0.1),
+            step("wait", "met", "held", condition="true"),
+        )
+    )
+    assert run.status is RunStatus.COMPLETED, run.error
+    rows = await house.steps(run.id)
+    told = [run.started_at]
+    for step_id in ("made", "held", "met"):
+        told += [rows[step_id].started_at, rows[step_id].completed_at]
+    assert told == sorted(time or 0 for time in told)
+    events = [event.at for event in await house.events(run.id)]
+    assert events == sorted(events)
