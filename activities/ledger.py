@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import JsonValue
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.definitions import Definitions
 from activities.scopes import Scopes, describe, happened, load, see
@@ -271,7 +271,8 @@ class Ledger:
         try:
             await tell(self._client.get_workflow_handle(temporal_id))
         except RPCError as error:
-            _log.info("%s was not told: %s", temporal_id, error.status)
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                _log.info("%s was not told: %s", temporal_id, error.status.name)
 
 
 def _last_output(tx: Tx, run_id: str, order: Sequence[str]) -> JsonValue:

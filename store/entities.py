@@ -117,26 +117,40 @@ def check(kind: TypeRow, fields: dict[str, JsonValue]) -> None:
 
 
 def add(
-    tx: Tx, kind: TypeRow, new: Sequence[NewEntity], verdicts: Verdicts, depth: int = 0
+    tx: Tx,
+    kind: TypeRow,
+    new: Sequence[NewEntity],
+    verdicts: Verdicts,
+    depth: int = 0,
+    at: int | None = None,
 ) -> list[RunRow]:
     """Write records that were checked against their type, which is held; the runs that they start.
 
     A record whose id is there already stays as it is and is not told of again.
 
+    Args:
+        tx: the transaction.
+        kind: their type.
+        new: the records.
+        verdicts: see `store.publishing`.
+        depth: of the events.
+        at: when the first is made, in microseconds; each that follows is one later, so that they
+            keep their order. Now if it is not given.
+
     Raises:
         Unjudged: See `store.publishing`.
     """
-    at = now()
+    at = now() if at is None else at
     rows = [
         {
             "id": one.id,
             "org_id": kind.org_id,
             "type_id": kind.id,
             "fields": encode(one.fields),
-            "created_at": at,
-            "updated_at": at,
+            "created_at": at + place,
+            "updated_at": at + place,
         }
-        for one in new
+        for place, one in enumerate(new)
     ]
     if not rows:
         return []

@@ -27,7 +27,10 @@ def create(
     ],
     name: Annotated[str, typer.Option(help="What to call the key in lists.")] = "",
     days: Annotated[
-        int | None, typer.Option(help="After how many days it ends; never, if it is not said.")
+        int | None,
+        typer.Option(
+            min=1, max=36_500, help="After how many days it ends; never, if it is not said."
+        ),
     ] = None,
 ) -> None:
     """Make an API key and print it, alone, on the last line.

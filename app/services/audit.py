@@ -3,14 +3,17 @@
 `Audited` is pure ASGI and the outermost of all: it numbers the request, marks the answer, and hands
 the call over when the answer was sent. A task writes what was handed over in batches. A request
 never waits for that: when the database is away for long, calls beyond `ROOM` are counted and lost,
-and the log of the process says how many. A process that is killed loses the last `PERIOD`.
+and the log of the process says how many. A process that is killed loses the
+last `PERIOD`, and what it had not answered.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
+from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote_plus
@@ -36,10 +39,9 @@ ROOM = 20_000
 _GRACE = 5.0
 #: Rows that one pass of the sweeper throws away.
 PURGED = 2_000
-#: Characters of a path, a route, an address, and of the name of a parameter; and names of a call.
+#: Characters of a path, a route, and of the name of a parameter; and names of a call.
 _LONGEST_PATH = 1_000
 _LONGEST_ROUTE = 200
-_LONGEST_ADDRESS = 64
 _LONGEST_NAME = 100
 _MOST_NAMES = 50
 
@@ -204,9 +206,21 @@ def _call(
         parameters=_names(scope.get("query_string", b"")),
         status=status,
         duration_ms=elapsed,
-        client_ip=client[0][:_LONGEST_ADDRESS] if client else None,
+        client_ip=address(client),
         correlation_id=number,
     )
+
+
+def address(client: Sequence[Any] | None) -> str | None:
+    """The address of who asks; None when it is not known, or what a proxy said is none.
+
+    Args:
+        client: host and port, as ASGI has them.
+    """
+    try:
+        return str(ip_address(client[0])) if client else None
+    except ValueError:
+        return None
 
 
 def _names(query: bytes) -> list[str]:

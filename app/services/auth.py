@@ -47,7 +47,8 @@ class Caller:
             RoleTooLow: it has.
         """
         if not self.role.allows(role):
-            raise RoleTooLow(f"The key is {self.role}; this needs {role} or higher.")
+            needed = role if role is Role.ADMIN else f"{role} or higher"
+            raise RoleTooLow(f"The key is {self.role}; this needs {needed}.")
 
 
 class Auth:

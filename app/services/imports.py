@@ -6,8 +6,10 @@ piles up. Rows that are not as their type says are told and passed over.
 
 With an `Idempotency-Key` the id of a record follows from the key, the row and what is in it. So the
 same body may be sent again after it was cut off anywhere, and no record is made or told of twice.
+Ids and times of records ascend with their rows, so either of them gives the order of the body.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,11 +26,12 @@ from app.services.rows import CSV, Body, Row
 from engine.errors import Invalid, Problem
 from engine.records import from_cell, slug_in
 from store import entities, entity_types, idempotency, publishing
+from store.clock import now
 from store.database import Database, Tx
 from store.entities import NewEntity
 from store.entity_types import TypeRow
 from store.idempotency import Remembered
-from store.ids import derived_id, new_id
+from store.ids import new_id, placed_id
 from store.publishing import Verdicts
 from store.runs import RunRow
 from store.values import encode
@@ -72,11 +75,17 @@ class _Line(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """What one transaction has come to; `imported` counts rows that are there by now."""
+    """What one transaction has come to.
+
+    Attributes:
+        imported: rows that are there by now.
+        until: no record was made at this time, in microseconds, or later.
+    """
 
     imported: int
     refused: list[RowError]
     runs: list[RunRow]
+    until: int
 
 
 class Imports:
@@ -110,8 +119,9 @@ class Imports:
                 message says how many.
         """
         if once is None:
+            ids = _Ids(now() // 1_000, new_id())
             return answer(
-                await _Import(self._database, self._aftermath, caller, type_named).of(body)
+                await _Import(self._database, self._aftermath, caller, type_named, ids).of(body)
             )
         reserved = await self._database.write(partial(_reserve, caller.org_id, once))
         if reserved.status_code is not None and reserved.body is not None:
@@ -119,8 +129,9 @@ class Imports:
             if _fingerprint(type_named, body) != reserved.fingerprint:
                 raise Invalid(REUSED, code="idempotency_key_reused")
             return Answered("", reserved.status_code, reserved.body, replayed=True)
-        keyed = _Keyed(f"{reserved.created_at // 1_000:012x}", caller.org_id, once.key)
-        done = await _Import(self._database, self._aftermath, caller, type_named, keyed).of(body)
+        ids = _Ids(reserved.created_at // 1_000, f"{caller.org_id}/{once.key}")
+        under_way = _Import(self._database, self._aftermath, caller, type_named, ids, once.key)
+        done = await under_way.of(body)
         answered = answer(done)
         await self._database.write(
             lambda tx: idempotency.remember(
@@ -149,17 +160,16 @@ def _fingerprint(type_named: str | None, body: Body) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-class _Keyed(NamedTuple):
-    """What ids are made of: the time of a key, as ids begin with it, whose it is, and the key."""
+class _Ids(NamedTuple):
+    """What the ids of an import are made of: when it began, in milliseconds, and what it is."""
 
-    near: str
-    org_id: str
-    key: str
+    began: int
+    of: str
 
     def id_of(self, row: Row) -> str:
-        """The id of the record of a row: the same for the same key, place and content."""
+        """The id of the record of a row: the same for the same import, place and content."""
         content = encode(row.fields, sort=True)
-        return derived_id(self.near, f"{self.org_id}/{self.key}/{row.number}/{content}")
+        return placed_id(self.began, row.number, f"{self.of}/{row.number}/{content}")
 
 
 class _Import:
@@ -171,13 +181,16 @@ class _Import:
         aftermath: Aftermath,
         caller: Caller,
         type_named: str | None,
-        keyed: _Keyed | None = None,
+        ids: _Ids,
+        key: str | None = None,
     ) -> None:
         self._database = database
         self._aftermath = aftermath
         self._org_id = caller.org_id
         self._type_named = type_named
-        self._keyed = keyed
+        self._ids = ids
+        self._key = key
+        self._until = 0
         self._done = Imported()
         self._dispatching = True
 
@@ -189,16 +202,17 @@ class _Import:
             async for row in body.rows():
                 if row.fields is None:
                     self._done.refuse(row.number, row.message)
+                    if self._done.failed % BATCH == 0:
+                        # No batch comes of these, and so no pause for others.
+                        await asyncio.sleep(0)
                     continue
-                batch.append(
-                    _Line(row, self._keyed.id_of(row) if self._keyed else new_id(), new_id())
-                )
+                batch.append(_Line(row, self._ids.id_of(row), new_id()))
                 size += row.size
                 if len(batch) == BATCH or size > _BATCH_SIZE:
                     await self._write(body, batch)
                     batch, size = [], 0
         except Refused as error:
-            if batch:
+            if batch and (body.type_named or self._type_named):
                 await self._write(body, batch)
             told = f"{error.message} {self._done.imported} rows before that were imported."
             raise Refused(error.status, error.stable_code, told) from error
@@ -209,11 +223,10 @@ class _Import:
 
     async def _write(self, body: Body, batch: Sequence[_Line]) -> None:
         named = body.type_named or self._type_named
-        if named is None or self._type_named not in (None, named):
-            message = (
-                "entityTypeId: must be named, in the query or before the entities, and only one."
-            )
-            raise Invalid(message, problems=[Problem(message, path="entityTypeId")])
+        if named is None:
+            raise _no_type("must be named, in the query or in JSON before entities")
+        if self._type_named not in (None, named):
+            raise _no_type("is another one in the query than in the body")
         written = await publishing.publishing(
             self._database,
             partial(
@@ -221,10 +234,12 @@ class _Import:
                 self._org_id,
                 named,
                 batch,
-                key=self._keyed.key if self._keyed else None,
+                key=self._key,
                 csv=body.kind == CSV,
+                after=self._until,
             ),
         )
+        self._until = written.until
         failpoint("import.after_batch")
         self._done.imported += written.imported
         for refused in written.refused:
@@ -232,6 +247,11 @@ class _Import:
         if self._dispatching:
             # Once Temporal is away, the sweeper starts what is still to come.
             self._dispatching = await self._aftermath.follow(written.runs)
+
+
+def _no_type(why: str) -> Invalid:
+    message = f"entityTypeId: {why}"
+    return Invalid(message, problems=[Problem(message, path="entityTypeId")])
 
 
 def _write(
@@ -243,6 +263,7 @@ def _write(
     *,
     key: str | None,
     csv: bool,
+    after: int,
 ) -> _Batch:
     with known_type("entityTypeId"):
         kind = entity_types.hold(tx, org_id, named)
@@ -260,8 +281,10 @@ def _write(
         else:
             new.append(NewEntity(fields, line.id, line.event_id))
     depth = publishing.depth_of(tx, org_id, key)
-    runs = entities.add(tx, kind, new, verdicts, depth)
-    return _Batch(len(new), refused, runs)
+    # The clock may have been set back since the batch before.
+    at = max(now(), after)
+    runs = entities.add(tx, kind, new, verdicts, depth, at)
+    return _Batch(len(new), refused, runs, at + len(new))
 
 
 class _Columns:
@@ -272,9 +295,15 @@ class _Columns:
         self._slugs = {str(one.get("name")): slug_in(one) for one in kind.fields}
 
     def read(self, cells: dict[str, str]) -> dict[str, Any]:
-        """The fields that the cells of a row stand for."""
-        found = {}
+        """The fields that the cells of a row stand for.
+
+        Raises:
+            Invalid: two columns are the same field, one by its name and one by its slug.
+        """
+        found: dict[str, Any] = {}
         for column, cell in cells.items():
             slug = column if column in self._fields else self._slugs.get(column, column)
+            if slug in found:
+                raise Invalid(f"The first line names field '{slug}' twice, by its name and slug.")
             found[slug] = from_cell(self._fields.get(slug), cell)
         return found

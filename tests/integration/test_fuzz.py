@@ -35,7 +35,7 @@ PARTS = {
         "^/(?!api/v1/|v1/)",
         ("POST /api/workflows", "POST /api/workflows/{workflow_id}/run"),
     ),
-    "by name and batches": ("^/(api/v1|v1)/", ("POST /v1/events", "POST /v1/api-keys")),
+    "by name and batches": ("^/(api/v1|v1)/", ("POST /v1/events",)),
 }
 
 
@@ -62,7 +62,8 @@ async def test_a_fuzzer_finds_no_server_error_and_no_answer_that_is_not_declared
             f"--max-time={BUDGET}",
             f"--report-json-path={report}",
             "--seed=20261125",
-            "--workers=2",
+            # Python 3.11 parses in one thread at a time only, and hypothesis parses functions.
+            "--workers=1",
             # A start may be asked to wait for the end of its run, for a minute.
             "--request-timeout=90",
             "--continue-on-failure",

@@ -116,6 +116,21 @@ async def test_a_record_that_is_there_is_not_written_again(
     assert len(await database.read(partial(told, org=world.org))) == 2
 
 
+async def test_records_made_together_are_made_one_after_the_other(
+    database: Database, world: World
+) -> None:
+    new = [new_entity({"n": n}) for n in range(3)]
+
+    def add(tx: Tx, verdicts: Verdicts) -> None:
+        kind = entity_types.hold(tx, world.org, "Vendor")
+        entities.add(tx, kind, new, verdicts, at=1_000)
+
+    await publishing.publishing(database, add)
+    for place, one in enumerate(new):
+        row = await database.read(partial(entities.get, org_id=world.org, entity_id=one.id))
+        assert (row.created_at, row.updated_at) == (1_000 + place, 1_000 + place)
+
+
 async def test_changes_of_one_record_come_one_after_the_other(
     database: Database, own_database: Database, world: World
 ) -> None:

@@ -45,9 +45,59 @@ async def test_all_three_forms_read_the_same(size: int) -> None:
     assert fields(rows) == [{"a": "1", "b": 'x, "y"\nz'}, {"a": "", "b": "é"}]
 
 
-async def test_a_byte_order_mark_is_no_part_of_a_column() -> None:
-    rows, _ = await read(CSV, "\ufeffname\nAcme")
+@pytest.mark.parametrize("size", [1, 100])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (CSV, "name\nAcme"),
+        (NDJSON, '{"fields": {"name": "Acme"}}'),
+        (JSON, '{"entities": [{"fields": {"name": "Acme"}}]}'),
+    ],
+)
+async def test_a_byte_order_mark_is_no_part_of_a_body(kind: str, body: str, size: int) -> None:
+    rows, _ = await read(kind, f"\ufeff{body}", size)
     assert fields(rows) == [{"name": "Acme"}]
+
+
+@pytest.mark.parametrize("kind", [NDJSON, CSV])
+async def test_blank_lines_are_passed_over_wherever_they_are_cut(kind: str) -> None:
+    row = {NDJSON: '{"fields": {"n": "1"}}', CSV: "1"}[kind]
+    head = {NDJSON: "", CSV: "n\n"}[kind]
+    blank = "\r\n\n  \n\t \r\n" * 20_000
+    for size in (1_000, 70_001):
+        rows, _ = await read(kind, f"{head}{blank}{row}\n{blank}{row}{blank}  ", size)
+        assert fields(rows) == [{"n": "1"}] * 2
+
+
+@pytest.mark.parametrize("padding", [0, 200_000])
+@pytest.mark.parametrize(
+    ("body", "at", "message"),
+    [
+        (
+            '{"entities": [], "entityTypeId": "V"}',
+            0,
+            "entityTypeId must come before entities, or be in the query.",
+        ),
+        (
+            '{"entities": [{"fields": {}}, {"fields": {"a": "b',
+            48,
+            "The body is not JSON in entity 2, from character {} on.",
+        ),
+        ('{"entities": [7 8]}', 17, "The body is not JSON: ',' was expected at character {}."),
+        ('{"entities": {}}', 14, "The body is not JSON: '[' was expected at character {}."),
+    ],
+)
+async def test_what_is_wrong_with_a_document_is_said(
+    body: str, at: int, message: str, padding: int
+) -> None:
+    with pytest.raises(Refused) as refused:
+        await read(JSON, " " * padding + body, 1_000)
+    assert refused.value.message == message.format(at + padding)
+
+
+async def test_where_a_line_is_no_json_is_said() -> None:
+    rows, _ = await read(NDJSON, '{"fields": {"a": "b}}')
+    assert rows[0].message == "It is not JSON from column 18 on."
 
 
 @pytest.mark.parametrize(

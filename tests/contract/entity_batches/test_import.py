@@ -35,13 +35,14 @@ async def test_json_ndjson_and_csv(api: httpx2.AsyncClient) -> None:
     for body, kind, params in (
         (json.dumps(document), "application/json", {}),
         (json.dumps({"entities": document["entities"]}), "application/json", VENDORS),
+        (json.dumps({"entities": document["entities"]} | VENDORS), "application/json", VENDORS),
         (lines(2), "application/x-ndjson", VENDORS),
         ("name,tier\nA,gold\nB,\n", "text/csv; charset=utf-8", VENDORS),
     ):
         answer = await api.post(IMPORT, content=body, params=params, headers={"content-type": kind})
         assert answer.status_code == 200, answer.text
         assert answer.json() == {"imported": 2, "failed": 0, "errors": []}
-    assert await total(api) == 8
+    assert await total(api) == 10
     page = await api.get("/api/v1/entities", params=VENDORS)
     assert {"name": "B"} in [row["fields"] for row in page.json()["data"]]
 
@@ -74,6 +75,22 @@ async def test_cells_become_what_their_fields_are(api: httpx2.AsyncClient) -> No
     ]
 
 
+async def test_a_field_has_one_column(api: httpx2.AsyncClient) -> None:
+    fields = [{"name": "Title", "slug": "title", "type": "text"}]
+    await api.post(
+        "/api/v1/entity-types", json={"name": "Thing", "pluralName": "Things", "fields": fields}
+    )
+    answer = await api.post(
+        IMPORT,
+        content="Title,title\na,b\n",
+        params={"entityTypeId": "Thing"},
+        headers={"content-type": "text/csv"},
+    )
+    assert answer.status_code == 400
+    assert "names field 'title' twice" in answer.json()["error"]["message"]
+    assert await total(api, "Thing") == 0
+
+
 async def test_errors_are_in_the_order_of_the_rows(api: httpx2.AsyncClient) -> None:
     fields = [{"name": "n", "type": "number"}]
     await api.post(
@@ -102,6 +119,14 @@ async def test_rows_that_fail_are_told_and_their_list_is_bounded(api: httpx2.Asy
         ('{"entities": [], "entityTypeId": "Vendor"', {}, {}, 400, "bad_request"),
         ('{"entityTypeId": "Service", "entities": []}', VENDORS, {}, 400, "validation_error"),
         (lines(1), VENDORS, {"content-type": "text/plain"}, 415, "unsupported_media_type"),
+        (
+            "n\n1",
+            VENDORS,
+            {"content-type": "text/csv;charset=latin1"},
+            415,
+            "unsupported_media_type",
+        ),
+        ('{"entities": [{"fields": {}}], "entityTypeId": "Vendor"}', {}, {}, 400, "bad_request"),
         (lines(1), VENDORS, NDJSON | {"Idempotency-Key": ""}, 400, "validation_error"),
     ],
 )
@@ -228,6 +253,38 @@ async def test_an_import_that_was_cut_off_is_finished_by_its_key(api: httpx2.Asy
     assert finished.json() == {"imported": 600, "failed": 0, "errors": []}
     assert await total(api) == 600
     assert len(await runs_of(api, url)) == 6
+
+
+async def test_a_file_that_was_mended_is_imported_with_its_key(api: httpx2.AsyncClient) -> None:
+    headers = {"content-type": "text/csv", "Idempotency-Key": "vendors-2026"}
+    broken = 'name,size\n5" pipe,2\nB,3\n"C,4\nD,5\n'
+    answer = await api.post(IMPORT, content=broken, params=VENDORS, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == (
+        "Row 3 opens a quote that does not close. 2 rows before that were imported."
+    )
+    mended = broken.replace('"C', "C")
+    answer = await api.post(IMPORT, content=mended, params=VENDORS, headers=headers)
+    assert answer.json() == {"imported": 4, "failed": 0, "errors": []}
+    page = (await api.get("/api/v1/entities", params=VENDORS)).json()["data"]
+    assert [row["fields"]["name"] for row in page] == ["D", "C", "B", '5" pipe']
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "vendors-2026"}])
+async def test_records_keep_the_order_of_their_rows(
+    api: httpx2.AsyncClient, key: dict[str, str]
+) -> None:
+    count = 2 * BATCH + 10
+    answer = await api.post(IMPORT, content=lines(count), params=VENDORS, headers=NDJSON | key)
+    assert answer.json()["imported"] == count
+    found: list[Any] = []
+    while len(found) < count:
+        page = await api.get(
+            "/api/v1/entities", params=VENDORS | {"limit": "100", "offset": str(len(found))}
+        )
+        found += page.json()["data"]
+    assert [row["fields"]["n"] for row in found] == [*reversed(range(count))]
+    assert sorted((row["id"] for row in found), reverse=True) == [row["id"] for row in found]
 
 
 async def test_imports_at_the_same_time(app: FastAPI, api: httpx2.AsyncClient) -> None:

@@ -1,5 +1,6 @@
 """/api/v1/entities: the records that workflows are about."""
 
+from email.message import Message
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -94,16 +95,13 @@ async def import_entities(
     idempotency_key: IdempotencyKey = None,
 ) -> Json:
     """Create many records out of JSON, of one JSON object a line, or of CSV."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in (JSON, NDJSON, CSV):
-        message = f"An import must be sent as Content-Type: {JSON}, {NDJSON} or {CSV}."
-        raise Refused(415, "unsupported_media_type", message)
+    kind = _kind_of(request)
     keys = request.headers.getlist("idempotency-key")
     return _answer(
         await services(request).imports.run(
             caller,
             entity_type_id,
-            Body(kind, request.stream()),
+            Body(kind, request.stream(), type_elsewhere=entity_type_id is not None),
             once(keys, "POST /api/v1/entities/import", None),
             _imported,
         )
@@ -144,6 +142,23 @@ async def restore_entity(request: Request, caller: Editor, written: EntityId) ->
     entities = services(request).entities
     entity_id = await entities.id_of(caller, written)
     return Json(_out(await entities.restore(caller, entity_id, key)))
+
+
+def _kind_of(request: Request) -> str:
+    """What an import is sent as.
+
+    Raises:
+        Refused: it is nothing that can be read.
+    """
+    sent = Message()
+    sent["content-type"] = request.headers.get("content-type", "")
+    kind = sent.get_content_type()
+    if kind not in (JSON, NDJSON, CSV):
+        message = f"An import must be sent as Content-Type: {JSON}, {NDJSON} or {CSV}."
+        raise Refused(415, "unsupported_media_type", message)
+    if sent.get_content_charset("utf-8") not in ("utf-8", "utf8", "us-ascii"):
+        raise Refused(415, "unsupported_media_type", "An import must be sent in UTF-8.")
+    return kind
 
 
 def _out(row: EntityRow) -> EntityOut:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
 from app.envelope import Json, Viewer, envelope
+from app.services.audit import address
 from app.surfaces.run_by_name.errors import errors, render
 
 router = APIRouter(prefix="/v1", tags=["API keys"], route_class=envelope(render))
@@ -32,4 +33,4 @@ async def test_auth(request: Request, caller: Viewer) -> Json:
 @router.get("/whoami/ip", response_model=ClientIpOut, responses=errors())
 async def client_ip(request: Request, caller: Viewer) -> Json:
     """The address that the request came from, as the audit log has it."""
-    return Json(ClientIpOut(client_ip=request.client.host if request.client else None))
+    return Json(ClientIpOut(client_ip=address(request.client)))
