@@ -17,8 +17,6 @@ from engine.expressions.values import kind
 
 #: The variables of `match` that are the event's; everything else is the step's.
 EVENT_VARIABLES = ("event", "entity")
-#: What the name of an event is made of: no blanks, no control characters.
-EVENT_NAME = r"^[^\x00-\x20\x7f]+$"
 #: What a wait can be found by: a key of the event's data, or the id of what it is about.
 _DATA = ("event", "data")
 _ENTITY = ("entity", "id")

@@ -31,6 +31,8 @@ MOST_FIELDS = 200
 MOST_OPTIONS = 1_000
 #: Characters of a key in the fields of a record.
 LONGEST_KEY = 100
+#: What the name of an event from outside is made of: no blanks, no control characters.
+EVENT_NAME = r"^[^\x00-\x20\x7f]+$"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,99}")
 _SLUG = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
@@ -44,14 +46,20 @@ def event_name(type_name: str, life: str) -> str:
     return f"{type_name}.{life}"
 
 
-def is_of_a_record(event: str) -> bool:
-    """Whether an event of this name can be one in the life of a record; its type may have blanks.
+def require_event_name(event: str) -> str:
+    """The name, which an event may have; only the type of a record may bring blanks into it.
 
-    >>> is_of_a_record("Purchase order.Created"), is_of_a_record("Purchase order")
-    (True, False)
+    >>> require_event_name("Purchase order.Created")
+    'Purchase order.Created'
+
+    Raises:
+        ValueError: No event ever has this name.
     """
     type_name, _, life = event.rpartition(".")
-    return life in LIVES and is_type_name(type_name)
+    of_a_record = life in LIVES and is_type_name(type_name)
+    if not (of_a_record or re.fullmatch(EVENT_NAME, event)):
+        raise ValueError("the name of an event has no blanks, save for that of a record's type")
+    return event
 
 
 def is_type_name(name: str) -> bool:

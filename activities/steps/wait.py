@@ -3,7 +3,6 @@
 Source: contracts §3.4, DESIGN §8 for events. The run holds no worker while it waits.
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Literal, Self
 
@@ -12,9 +11,9 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from activities.base import StepConfig, StepContext, StepType
 from engine.errors import StepError
 from engine.expressions import ExpressionError, never_true
-from engine.matching import EVENT_NAME, Happening, Wanted, pin_of, taken_along
+from engine.matching import Happening, Wanted, pin_of, taken_along
 from engine.outcomes import Await, Done, Sleep
-from engine.records import is_of_a_record
+from engine.records import require_event_name
 
 #: The longest wait, in seconds: ten years.
 MAX_WAIT = 10 * 366 * 86_400.0
@@ -61,9 +60,7 @@ class Config(StepConfig):
     @field_validator("event")
     @classmethod
     def _is_a_name(cls, event: str | None) -> str | None:
-        if event is not None and not (re.fullmatch(EVENT_NAME, event) or is_of_a_record(event)):
-            raise ValueError("the name of an event has no blanks, save for that of a record's type")
-        return event
+        return None if event is None else require_event_name(event)
 
     @field_validator("match")
     @classmethod

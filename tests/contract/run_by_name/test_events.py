@@ -270,6 +270,12 @@ async def test_a_trigger_is_kept_shown_and_taken_away(api: httpx2.AsyncClient) -
     assert back.json()["workflow"]["trigger_type"] == "event"
 
 
+async def test_a_type_of_records_may_bring_blanks_into_a_trigger(api: httpx2.AsyncClient) -> None:
+    url = await bound(api, "Purchase order.Created")
+    trigger = (await api.get(url)).json()["workflow"]["trigger"]
+    assert trigger["event"] == "Purchase order.Created"
+
+
 async def test_only_what_is_active_starts(api: httpx2.AsyncClient) -> None:
     url = await bound(api, status="draft")
     await publish(api)

@@ -2,20 +2,20 @@
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
 from app.surfaces.full_engine.errors import ProblemOut
 from app.surfaces.full_engine.wire import In, Sentence, Version, Words
 from engine.lifecycle import DefinitionStatus
-from engine.matching import EVENT_NAME
+from engine.records import require_event_name
 
 #: Shown as the language's own schema; read by `engine.validation`, which says all that is wrong.
 Document = Annotated[dict[str, Any], Field(json_schema_extra={"x-schema": "Definition"})]
 TriggerType = Literal["manual", "schedule", "event", "webhook"]
 
 
-EventName = Annotated[str, Field(min_length=1, max_length=200, pattern=EVENT_NAME)]
+EventName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(require_event_name)]
 
 
 def _text_or_object(value: Any) -> Any:

@@ -6,7 +6,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.surfaces.run_by_name.wire import In
-from engine.matching import EVENT_NAME
+from engine.records import EVENT_NAME
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=EVENT_NAME)]
 
