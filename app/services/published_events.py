@@ -9,7 +9,7 @@ from app.services.auth import Caller
 from app.services.once import Answered, Once, keep, recall
 from engine.errors import Invalid
 from engine.records import LIVES, RESERVED
-from store import clock, entity_types, publishing
+from store import entity_types, publishing
 from store import published as rows
 from store.database import Database, Tx
 from store.ids import new_id
@@ -42,7 +42,7 @@ class Events:
         name: str,
         data: dict[str, Any],
         once: Once | None,
-        answer: Callable[[NewEvent, int], Answered],
+        answer: Callable[[EventRow], Answered],
     ) -> Answered:
         """Publish an event; answers once the runs that it starts are accepted and dispatched.
 
@@ -51,7 +51,7 @@ class Events:
             name: any but those of what happens to records.
             data: what the event says.
             once: when given, the same key within 24 h publishes nothing and gets the first answer.
-            answer: makes the answer of the event and the time, which is kept with it.
+            answer: makes the answer of the event, which is kept with it.
 
         Raises:
             Invalid: the name belongs to records (`event_name_reserved`).
@@ -65,7 +65,7 @@ class Events:
             depth = publishing.depth_of(tx, caller.org_id, once.key if once else None)
             event = NewEvent(name, data, depth=depth, id=event_id)
             runs = publishing.publish(tx, caller.org_id, [event], verdicts)
-            answered = answer(event, clock.now())
+            answered = answer(rows.get(tx, caller.org_id, event.id))
             keep(tx, caller.org_id, once, answered)
             return answered, runs
 

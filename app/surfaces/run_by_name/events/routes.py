@@ -17,7 +17,7 @@ from app.surfaces.run_by_name.events.schemas import (
 )
 from app.surfaces.run_by_name.runs.schemas import RUN_WORDS
 from app.surfaces.run_by_name.wire import IdempotencyKey, bare, seconds, spelled
-from store.publishing import NewEvent
+from store.published import EventRow
 from store.runs import RunHead
 
 router = APIRouter(prefix="/v1/events", tags=["events"], route_class=envelope(render))
@@ -48,9 +48,11 @@ async def get_event(request: Request, caller: Viewer, event_id: EventId) -> Json
     return Json(_out(view))
 
 
-def _published(event: NewEvent, at: int) -> Answered:
+def _published(event: EventRow) -> Answered:
     out = PublishedOut(
-        event_id=spelled("cbevt_", event.id), name=event.name, received_at=seconds(at)
+        event_id=spelled("cbevt_", event.id),
+        name=event.name,
+        received_at=seconds(event.created_at),
     )
     return Answered(event.id, 202, to_json(out))
 
