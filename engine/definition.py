@@ -79,3 +79,5 @@ class Definition(_Strict):
     output: JsonValue = None
     #: JSON Schema 2020-12 that the input of a run has to fit; `engine.schema` checks both.
     input_schema: dict[str, JsonValue] | None = None
+    #: The id of the type whose entities it is for: a run is a batch, each step once an entity.
+    entity_type: str | None = Field(default=None, min_length=1, max_length=100)

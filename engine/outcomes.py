@@ -1,9 +1,9 @@
 """The closed set of what a step may answer.
 
 A step type is free in what it does and bound in how it can steer the run: it returns one of these,
-and the interpreter matches them exhaustively. `output`, `items`, `reason`, `child` and `artifacts`
-are for the record alone: they are left out when an answer travels, so that no user data reaches
-Temporal's history and no answer can be too large for it.
+and the interpreter matches them exhaustively. `output`, `items`, `reason`, `child`, `artifacts` and
+`entity` are for the record alone: they are left out when an answer travels, so that no user data
+reaches Temporal's history and no answer can be too large for it.
 """
 
 from typing import Annotated, Literal
@@ -28,12 +28,25 @@ class Artifact(BaseModel):
     role: Literal["trigger", "result"]
 
 
+class EntityChange(BaseModel):
+    """What becomes of the entity of a batch's lane.
+
+    Attributes:
+        fields: those that get another value; null takes one away.
+        published: somebody has taken it to be shown.
+    """
+
+    fields: dict[str, JsonValue] = {}
+    published: bool = False
+
+
 class Done(_Outcome):
-    """The step is complete, with this output."""
+    """The step is complete, with this output; `entity` counts in a batch and nowhere else."""
 
     kind: Literal["done"] = "done"
     output: JsonValue = Field(default=None, exclude=True)
     artifacts: list[Artifact] = Field(default=[], exclude=True)
+    entity: EntityChange | None = Field(default=None, exclude=True)
 
 
 class Skip(_Outcome):

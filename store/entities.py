@@ -48,7 +48,12 @@ _LIVE = _GET.where(
 
 @dataclass(frozen=True)
 class EntityRow:
-    """A record. Times are microseconds UTC; `archived_at` is when it was deleted."""
+    """A record. Times are microseconds UTC.
+
+    Attributes:
+        archived_at: when it was deleted.
+        published_at: when a `publish` step has last handed it to somebody.
+    """
 
     id: str
     org_id: str
@@ -57,6 +62,7 @@ class EntityRow:
     created_at: int
     updated_at: int
     archived_at: int | None
+    published_at: int | None
 
 
 @dataclass(frozen=True)

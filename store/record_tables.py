@@ -51,6 +51,8 @@ entities = Table(
     Column("updated_at", BigInteger, nullable=False),
     #: Deleted, and restorable for 30 days.
     Column("archived_at", BigInteger),
+    #: When a `publish` step has last handed it to somebody.
+    Column("published_at", BigInteger),
     Index(None, "org_id", "type_id", "created_at"),
     Index(
         None,

@@ -76,6 +76,7 @@ class RunHead:
     schedule_id: str | None
     scheduled_at: int | None
     event_id: str | None
+    lanes: int | None
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class NewRun:
         parent: what started it, where that is a step of another run.
         event_id: the published event that started it.
         depth: how many runs started one another before it, through events; `parent` has its own.
+        lanes: how many entities it is for, where it is a batch.
     """
 
     org_id: str
@@ -150,6 +152,7 @@ class NewRun:
     parent: Parent | None = None
     event_id: str | None = None
     depth: int = 0
+    lanes: int | None = None
 
 
 def accept(tx: Tx, new: NewRun) -> RunRow:
@@ -189,6 +192,7 @@ def accept(tx: Tx, new: NewRun) -> RunRow:
             "awaited": parent is not None and parent.awaited,
             "depth": parent.depth if parent else new.depth,
             "event_id": new.event_id,
+            "lanes": new.lanes,
         },
     ).one_or_none()
     if row is not None:

@@ -174,6 +174,8 @@ runs = Table(
     Column("scheduled_at", BigInteger),
     #: The published event that started it.
     Column("event_id", String(32)),
+    #: How many entities it is for, where it is a batch; see `store.batch_tables`.
+    Column("lanes", Integer),
     Index(None, "org_id", "created_at"),
     Index(None, "workflow_id", "created_at"),
     Index(

@@ -216,17 +216,10 @@ async def test_a_chunked_body_without_end_is_a_413(live: httpx2.AsyncClient) -> 
         + ADMIN.encode()
         + b"\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     )
-
-    async def send() -> None:
-        while True:
-            writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
-            await writer.drain()
-
-    sending = asyncio.create_task(send())
+    # One byte too many and then nothing: what is sent after the answer may reset the connection.
+    writer.write((b"10000\r\n" + b" " * 0x10000 + b"\r\n") * 16 + b"1\r\n \r\n")
     async with asyncio.timeout(30):
         answer = await reader.readuntil(b"}")
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
     assert answer.startswith(b"HTTP/1.1 413 ")
     writer.close()
 

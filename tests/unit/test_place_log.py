@@ -42,6 +42,7 @@ ROW = RunRow(
     schedule_id=None,
     scheduled_at=None,
     event_id=None,
+    lanes=None,
 )
 
 
