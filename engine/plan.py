@@ -22,6 +22,7 @@ class PlannedStep(BaseModel):
         timeout: seconds for one attempt.
         retry: None when one attempt is all there is.
         once: the effect may not be repeated when its outcome is unknown.
+        whole: of a batch it is carried out one time, after all lanes.
         body: the steps of a loop; empty for every other step.
     """
 
@@ -38,6 +39,7 @@ class PlannedStep(BaseModel):
     fallback: str | None = None
     catch: str | None = None
     once: bool = False
+    whole: bool = False
     body: list["PlannedStep"] = []
 
     @property
