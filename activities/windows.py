@@ -129,7 +129,8 @@ class Windows:
         async def one_after_the_other() -> None:
             nonlocal finished
             while (lane := await coming.next()) is not None:
-                finished += await lane.carry_out()
+                over = await lane.carry_out()
+                finished += over
                 if order.log.halted:
                     order.stop.ask("halted")
                 if order.stop.reason is not None:

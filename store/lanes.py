@@ -238,7 +238,7 @@ def page(
     tx: Tx, run_id: str, statuses: Sequence[LaneStatus] = (), *, limit: int, offset: int
 ) -> tuple[list[LaneRow], int]:
     """A page of the lanes in their order, and how many there are in all."""
-    wanted = _wanted(run_id, statuses)
+    wanted = [*_wanted(run_id, statuses)]
     rows = tx.execute(
         select(lanes).where(*wanted).order_by(lanes.c.lane).limit(limit).offset(offset)
     )
