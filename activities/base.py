@@ -139,6 +139,7 @@ class StepType(Generic[C]):
     upstream: bool = False
     reads_input: bool = False
     secrets: bool = False
+    per_entity: bool = True
 
     def kind(self, name: str) -> StepKind:
         """The type as the language sees it."""
@@ -154,6 +155,7 @@ class StepType(Generic[C]):
             upstream=self.upstream,
             reads_input=self.reads_input,
             secrets=self.secrets,
+            per_entity=self.per_entity,
         )
 
 
