@@ -151,6 +151,7 @@ class StepType(Generic[C]):
     reads_input: bool = False
     secrets: bool = False
     whole: str | None = None
+    per_entity: bool = True
 
     def kind(self, name: str) -> StepKind:
         """The type as the language sees it."""
@@ -167,6 +168,7 @@ class StepType(Generic[C]):
             reads_input=self.reads_input,
             secrets=self.secrets,
             whole=self.whole,
+            per_entity=self.per_entity,
         )
 
 

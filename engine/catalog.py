@@ -33,6 +33,7 @@ class StepKind:
         secrets: its templates may use `secrets`: it gives them to somebody outside, and keeps none.
         whole: the key of `config` which, when true, has a batch carry the step out one time, after
             all lanes.
+        per_entity: a batch can run it for each of its entities.
     """
 
     name: str
@@ -47,6 +48,7 @@ class StepKind:
     reads_input: bool = False
     secrets: bool = False
     whole: str | None = None
+    per_entity: bool = True
 
 
 Catalog = Mapping[str, StepKind]

@@ -87,4 +87,5 @@ STEP = StepType(
     errors="`workflow_not_found`, `workflow_not_runnable`, `input_invalid`, `run_chain_too_deep`, "
     "`child_cancelled`, `child_deleted` (none of them retried), and `child_failed`.",
     lane="short",
+    per_entity=False,
 )

@@ -4,5 +4,6 @@ from app.envelope import Surface
 from app.surfaces.entity_batches.entities.routes import router as entities
 from app.surfaces.entity_batches.entity_types.routes import router as entity_types
 from app.surfaces.entity_batches.errors import ErrorEnvelopeOut, render
+from app.surfaces.entity_batches.workflows.routes import router as workflows
 
-SURFACE = Surface("/api/v1", (entity_types, entities), render, (ErrorEnvelopeOut,))
+SURFACE = Surface("/api/v1", (entity_types, entities, workflows), render, (ErrorEnvelopeOut,))
