@@ -1,8 +1,9 @@
 """`/api/v1`: records and their types, and what is done to many of them."""
 
 from app.envelope import Surface
+from app.surfaces.entity_batches.buckets.routes import router as buckets
 from app.surfaces.entity_batches.entities.routes import router as entities
 from app.surfaces.entity_batches.entity_types.routes import router as entity_types
 from app.surfaces.entity_batches.errors import ErrorEnvelopeOut, render
 
-SURFACE = Surface("/api/v1", (entity_types, entities), render, (ErrorEnvelopeOut,))
+SURFACE = Surface("/api/v1", (entity_types, entities, buckets), render, (ErrorEnvelopeOut,))
