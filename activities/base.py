@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from activities.clients.agents import Agents
 from activities.clients.assessments import Assessments
+from activities.clients.buckets import Buckets
 from activities.clients.http import HttpDoor
 from activities.clients.mail import Mail
 from activities.clients.models import Models
@@ -63,6 +64,7 @@ class Clients:
     records: Records
     assessments: Assessments
     mail: Mail
+    buckets: Buckets
 
 
 @dataclass(frozen=True)
