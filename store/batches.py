@@ -4,7 +4,7 @@ Lock order on PostgreSQL: the batch first, then what `store.publishing` says. So
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import JsonValue
@@ -14,6 +14,7 @@ from engine.batch import LANE_OPEN, LaneStatus, OnBudget, window_size
 from engine.errors import Invalid, Problem
 from engine.facts import Failure
 from engine.lifecycle import RunStatus, StepStatus
+from engine.usage import Usage
 from store import endings, runs
 from store.batch_tables import batches, lanes
 from store.clock import now
@@ -72,6 +73,7 @@ class BatchRow:
     completed: int
     failed: int
     steps: dict[str, StepTally]
+    usage: Usage | None
     window_size: int
     concurrency: int
     max_failures: int | None
@@ -220,7 +222,9 @@ def renew(tx: Tx, run_id: str) -> None:
     )
 
 
-def count(tx: Tx, batch: BatchRow, ended: Sequence[dict[str, StepStatus]], failed: int) -> BatchRow:
+def count(
+    tx: Tx, batch: BatchRow, ended: Sequence[dict[str, StepStatus]], failed: int, spent: Usage
+) -> BatchRow:
     """Count lanes that are over by now, each with how its steps ended; the batch as it is then.
 
     Args:
@@ -228,7 +232,10 @@ def count(tx: Tx, batch: BatchRow, ended: Sequence[dict[str, StepStatus]], faile
         batch: As it was found under the lock.
         ended: For each lane what `engine.batch.tally` says.
         failed: How many of them have failed.
+        spent: What lanes have asked of models.
     """
+    usage = replace(batch.usage or Usage())
+    usage.add(spent)
     tallies = {step: [one.completed, one.failed, one.skipped] for step, one in batch.steps.items()}
     place = {StepStatus.COMPLETED: 0, StepStatus.FAILED: 1}
     for steps in ended:
@@ -243,6 +250,7 @@ def count(tx: Tx, batch: BatchRow, ended: Sequence[dict[str, StepStatus]], faile
             completed=batch.completed + len(ended) - failed,
             failed=all_failed,
             steps=encode({step: [*tally] for step, tally in tallies.items()}),
+            usage=encode(asdict(usage)) if usage else None,
             halted=batch.halted or not within,
         )
         .returning(batches)
