@@ -99,6 +99,17 @@ class StepContext:
     n: int = 1
     secrets: Disclosed = field(default_factory=Disclosed, repr=False)
 
+    @property
+    def entity(self) -> dict[str, JsonValue] | None:
+        """`{"id", "type", "fields"}` of the record that the step is about; None without one."""
+        entity = self.scope.get("entity")
+        return entity if isinstance(entity, dict) else None
+
+    @property
+    def record(self) -> JsonValue:
+        """The fields of that record or, without one, the input of the run."""
+        return self.scope.get("input") if self.entity is None else self.entity.get("fields")
+
     def evaluate(self, expression: str) -> JsonValue:
         """The value of an expression of the step's own configuration.
 
@@ -140,6 +151,7 @@ class StepType(Generic[C]):
     reads_input: bool = False
     secrets: bool = False
     per_entity: bool = True
+    whole: str | None = None
 
     def kind(self, name: str) -> StepKind:
         """The type as the language sees it."""
@@ -156,6 +168,7 @@ class StepType(Generic[C]):
             reads_input=self.reads_input,
             secrets=self.secrets,
             per_entity=self.per_entity,
+            whole=self.whole,
         )
 
 

@@ -32,6 +32,8 @@ class StepKind:
         reads_input: it is given `input`, `event` and `entity`, whether its texts name them or not.
         secrets: its templates may use `secrets`: it gives them to somebody outside, and keeps none.
         per_entity: a batch can run it for each of its entities.
+        whole: the key of `config` which, when true, has a batch carry the step out one time, after
+            all lanes.
     """
 
     name: str
@@ -46,6 +48,7 @@ class StepKind:
     reads_input: bool = False
     secrets: bool = False
     per_entity: bool = True
+    whole: str | None = None
 
 
 Catalog = Mapping[str, StepKind]
