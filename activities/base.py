@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from activities.clients.agents import Agents
 from activities.clients.assessments import Assessments
+from activities.clients.buckets import Buckets
 from activities.clients.http import HttpDoor
 from activities.clients.mail import Mail
 from activities.clients.models import Models
@@ -63,6 +64,7 @@ class Clients:
     records: Records
     assessments: Assessments
     mail: Mail
+    buckets: Buckets
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ class StepType(Generic[C]):
     upstream: bool = False
     reads_input: bool = False
     secrets: bool = False
-    per_entity: bool = True
     whole: str | None = None
+    per_entity: bool = True
 
     def kind(self, name: str) -> StepKind:
         """The type as the language sees it."""
@@ -167,8 +169,8 @@ class StepType(Generic[C]):
             upstream=self.upstream,
             reads_input=self.reads_input,
             secrets=self.secrets,
-            per_entity=self.per_entity,
             whole=self.whole,
+            per_entity=self.per_entity,
         )
 
 

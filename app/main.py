@@ -21,6 +21,7 @@ from app.services.agents import Agents
 from app.services.assessments import Assessments
 from app.services.audit import Audit, Audited
 from app.services.auth import Auth
+from app.services.buckets import Buckets
 from app.services.dispatch import Dispatch
 from app.services.door import IMPORT_DEADLINE, Bounds, Door, Refused
 from app.services.entities import Entities
@@ -172,6 +173,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             entity_types=EntityTypes(database),
             entities=Entities(database, aftermath),
             imports=Imports(database, aftermath),
+            buckets=Buckets(database),
             tail=tail,
             health=Health(database, dispatch),
         )

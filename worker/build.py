@@ -21,6 +21,7 @@ from temporalio.worker import (
 from activities.base import Clients
 from activities.clients.agents import Agents
 from activities.clients.assessments import Assessments
+from activities.clients.buckets import Buckets
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
 from activities.clients.mail import Mail
@@ -84,6 +85,7 @@ async def build(
             records=Records(database),
             assessments=Assessments(database, runs),
             mail=Mail(settings.mail_server, settings.smtp_from),
+            buckets=Buckets(database, http, settings.files),
         )
         vault = Vault(database, Keyring.parse(settings.secrets_key.get_secret_value()))
         desk = Desk(database, clients, vault, worker_id)

@@ -6,6 +6,7 @@ from app.services.agents import Agents
 from app.services.assessments import Assessments
 from app.services.audit import Audit
 from app.services.auth import Auth
+from app.services.buckets import Buckets
 from app.services.dispatch import Dispatch
 from app.services.entities import Entities
 from app.services.entity_types import EntityTypes
@@ -48,5 +49,6 @@ class State:
     entity_types: EntityTypes
     entities: Entities
     imports: Imports
+    buckets: Buckets
     tail: Tail
     health: Health
