@@ -7,4 +7,6 @@ from app.surfaces.entity_batches.entity_types.routes import router as entity_typ
 from app.surfaces.entity_batches.errors import ErrorEnvelopeOut, render
 from app.surfaces.entity_batches.workflows.routes import router as workflows
 
-SURFACE = Surface("/api/v1", (entity_types, entities, workflows, buckets), render, (ErrorEnvelopeOut,))
+SURFACE = Surface(
+    "/api/v1", (entity_types, entities, workflows, buckets), render, (ErrorEnvelopeOut,)
+)
