@@ -137,15 +137,14 @@ STEP = StepType(
     config=Config,
     run=run,
     output="the text; with `fields` an object that has each of them that was written; with "
-    "`output_schema` an object that fits it. `usage` is as in [`agent_task`](#agent_task). A text that reaches "
-    "`max_output_tokens` is kept as far as it goes.",
+    "`output_schema` an object that fits it. `usage` is as in [`agent_task`](#agent_task). A text "
+    "that reaches `max_output_tokens` is kept as far as it goes.",
     errors="not retried are `model_not_configured` (the message names the setting), "
     "`model_refused` (401, 403), `model_not_found` (404), `model_bad_request` (other 4xx), "
     "`model_quota_exceeded` (402, or a 429 that says so), `content_filtered`, "
     "`budget_exceeded` and `not_an_object`; retried are `model_rate_limited` (429), "
-    "`model_unavailable` (5xx, 529), "
-    "`model_bad_answer`, `output_invalid` and `timeout`; and those of the "
-    "[outgoing door](egress.md).",
+    "`model_unavailable` (5xx, 529), `model_bad_answer`, `output_invalid` and `timeout`; and those "
+    "of the [outgoing door](egress.md).",
     lane="long",
     reads_input=True,
 )

@@ -76,7 +76,7 @@ def test_everything_is_told_at_once() -> None:
         step("e", config={}),
         output="{{ steps.a.output }}",
     ) == [
-        ("e", "steps.4.config.output"),
+        ("e", "steps.4.config"),
         ("b", "steps.1.depends_on"),
         ("c", "steps.2.when"),
         ("d", "steps.3.config.output"),
