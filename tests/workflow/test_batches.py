@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from pydantic import JsonValue
 
 from engine.batch import LaneStatus
@@ -14,6 +15,7 @@ from store.publishing import Verdicts
 from tests.house import House
 from tests.receiver import Receiver
 from tests.workflow.batching import Step, started
+from workflows import batch as interpreter
 
 L = LaneStatus
 
@@ -243,3 +245,20 @@ async def test_a_skipped_step_ends_the_lane_well(house: House, receiver: Receive
         "titled": StepTally(9, 0, 1),
         "tell": StepTally(9, 0, 1),
     }
+
+
+async def test_a_long_batch_begins_its_history_anew(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpreter, "LONG", 25)
+    batch = await started(house, titled(300), TITLED)
+    run = await batch.until()
+    assert run.output == {"total": 300, "completed": 300, "failed": 0}
+
+    async def parts() -> int:
+        query = f"WorkflowId = '{run.temporal_id}'"
+        return len([part async for part in house.client.list_workflows(query)])
+
+    async with asyncio.timeout(60):
+        while await parts() < 3:
+            await asyncio.sleep(0.1)
