@@ -22,6 +22,7 @@ from app.services.assessments import Assessments
 from app.services.audit import Audit, Audited
 from app.services.auth import Auth
 from app.services.batches import LARGEST_LIST, Batches
+from app.services.buckets import Buckets
 from app.services.dispatch import Dispatch
 from app.services.door import IMPORT_DEADLINE, Bounds, Door, Refused
 from app.services.entities import Entities
@@ -179,6 +180,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             entity_types=EntityTypes(database),
             entities=Entities(database, aftermath),
             imports=Imports(database, aftermath),
+            buckets=Buckets(database),
             tail=tail,
             health=Health(database, dispatch),
         )

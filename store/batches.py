@@ -285,23 +285,19 @@ def close(tx: Tx, run_id: str, n: int, how: str, limit: int, failure: Failure | 
 
 
 def _ending(batch: BatchRow, how: str, failure: Failure | None) -> tuple[RunStatus, Failure | None]:
-    if how == "cancelled":
-        return RunStatus.CANCELLED, None
+    if how in ("cancelled", "paused"):
+        return RunStatus(how), None
     if batch.open == 0 and batch.failed == batch.total:
         return RunStatus.FAILED, _failure("all_entities_failed", "Every entity has failed.")
     if batch.open == 0:
         return RunStatus.COMPLETED, None
-    match how:
-        case "paused":
-            return RunStatus.PAUSED, None
-        case "halted":
-            failed = batch.failed - batch.began_failed
-            used = _failure("error_budget_exceeded", f"{failed} entities have failed.")
-            pauses = batch.on_budget == "pause"
-            return RunStatus.PAUSED if pauses else RunStatus.CANCELLED, used
-        case _:
-            lost = _failure("worker_lost", "A window of entities could not be carried out.")
-            return RunStatus.FAILED, failure or lost
+    if how == "halted":
+        failed = batch.failed - batch.began_failed
+        used = _failure("error_budget_exceeded", f"{failed} entities have failed.")
+        return RunStatus.PAUSED if batch.on_budget == "pause" else RunStatus.CANCELLED, used
+    return RunStatus.FAILED, failure or _failure(
+        "worker_lost", "A window could not be carried out."
+    )
 
 
 def _failure(code: str, message: str) -> Failure:

@@ -40,7 +40,7 @@ class Changes:
     event_id: str
 
 
-def lanes_of(tx: Tx, org_id: str, entity_ids: Sequence[str]) -> dict[str, EntityRow]:
+def present(tx: Tx, org_id: str, entity_ids: Sequence[str]) -> dict[str, EntityRow]:
     """Those of these records that were not deleted, by id."""
     rows = tx.execute(
         select(entities).where(

@@ -5,7 +5,7 @@ next step begins, and whoever goes on with the lane begins there.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
@@ -22,7 +22,7 @@ from store.batches import BatchRow
 from store.database import Tx
 from store.entity_updates import Changes
 from store.events import NewEvent
-from store.ids import new_id
+from store.ids import derived_id
 from store.publishing import Verdicts
 from store.runs import RunRow
 from store.tables import runs
@@ -93,13 +93,11 @@ class Move:
         row: as it is by now.
         change: what becomes of its entity.
         ended: how its steps have ended, once it is over.
-        event_id: of the event that tells of the change.
     """
 
     row: LaneRow
     change: EntityChange | None = None
     ended: dict[str, StepStatus] | None = None
-    event_id: str = field(default_factory=new_id)
 
 
 def window(tx: Tx, run_id: str, first: int, size: int) -> list[LaneRow]:
@@ -147,7 +145,7 @@ def commit(
             )
         ).scalars()
     )
-    changes = _changes([move for move in moves if move.row.lane in still])
+    changes = _changes(run_id, [move for move in moves if move.row.lane in still])
     started = (
         entity_updates.change_all(tx, org_id, batch.type_id, changes, verdicts, depth)
         if changes
@@ -165,7 +163,7 @@ def commit(
     return batch, started
 
 
-def _changes(moves: Sequence[Move]) -> dict[str, Changes]:
+def _changes(run_id: str, moves: Sequence[Move]) -> dict[str, Changes]:
     """What becomes of each entity, whatever of one lane comes together."""
     found: dict[str, Changes] = {}
     for move in moves:
@@ -178,7 +176,10 @@ def _changes(moves: Sequence[Move]) -> dict[str, Changes]:
                 fields=before.change.fields | change.fields,
                 published=before.change.published or change.published,
             )
-        found[move.row.entity_id] = Changes(change, move.event_id)
+        row = move.row
+        # Between two changes of a lane there is an attempt, and one that was lost is none.
+        event_id = derived_id(run_id, f"{run_id}/{row.lane}/{row.attempts}")
+        found[row.entity_id] = Changes(change, event_id)
     return found
 
 
@@ -238,7 +239,7 @@ def page(
     tx: Tx, run_id: str, statuses: Sequence[LaneStatus] = (), *, limit: int, offset: int
 ) -> tuple[list[LaneRow], int]:
     """A page of the lanes in their order, and how many there are in all."""
-    wanted = _wanted(run_id, statuses)
+    wanted = [*_wanted(run_id, statuses)]
     rows = tx.execute(
         select(lanes).where(*wanted).order_by(lanes.c.lane).limit(limit).offset(offset)
     )

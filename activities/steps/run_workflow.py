@@ -88,4 +88,5 @@ STEP = StepType(
     "`run_chain_too_deep`, `child_cancelled`, `child_deleted` (none of them retried), and "
     "`child_failed`.",
     lane="short",
+    per_entity=False,
 )

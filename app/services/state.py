@@ -7,6 +7,7 @@ from app.services.assessments import Assessments
 from app.services.audit import Audit
 from app.services.auth import Auth
 from app.services.batches import Batches
+from app.services.buckets import Buckets
 from app.services.dispatch import Dispatch
 from app.services.entities import Entities
 from app.services.entity_types import EntityTypes
@@ -52,5 +53,6 @@ class State:
     entity_types: EntityTypes
     entities: Entities
     imports: Imports
+    buckets: Buckets
     tail: Tail
     health: Health

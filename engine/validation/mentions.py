@@ -24,7 +24,9 @@ from engine.validation.upstream import Upstream
 ITEM_VARIABLES = ("item", "index")
 
 
-def mention_problems(scope: Scope, output: JsonValue, catalog: Catalog) -> Iterator[Problem]:
+def mention_problems(
+    scope: Scope, output: JsonValue, catalog: Catalog, *, batch: bool = False
+) -> Iterator[Problem]:
     """What is wrong with the templates and expressions of the steps and of the run's output."""
     homes = {step.id: step.scope for step in scope.walk() if step.id}
     before = {id(inner): Upstream(inner) for inner in scope.scopes()}
@@ -33,13 +35,14 @@ def mention_problems(scope: Scope, output: JsonValue, catalog: Catalog) -> Itera
             if isinstance(found, Problem):
                 yield found
                 continue
-            yield from (step.problem(text, *path) for text in _misplaced(step.scope, found))
+            yield from (step.problem(text, *path) for text in _misplaced(step.scope, found, batch))
             yield from (step.problem(text, *path) for text in _exposed(step, path, found, catalog))
             for other in sorted(found.steps):
                 text = _mistaken(step, other, homes, found, before)
                 if text:
                     yield step.problem(text, *path)
-    yield from _output_problems(scope, output, homes, catalog)
+    if not batch:
+        yield from _output_problems(scope, output, homes, catalog)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -76,7 +79,9 @@ def _expression(step: Sketch, text: str, place: tuple[str, ...]) -> Iterator[Ref
 # --- judging ------------------------------------------------------------------------------------
 
 
-def _misplaced(scope: Scope, found: References) -> Iterator[str]:
+def _misplaced(scope: Scope, found: References, batch: bool = False) -> Iterator[str]:
+    if batch and "event" in found.roots:
+        yield " uses 'event', and no event starts a batch"
     if scope.loop is None:
         for name in ITEM_VARIABLES:
             if name in found.roots:

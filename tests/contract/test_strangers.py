@@ -109,6 +109,10 @@ async def _things(api: httpx2.AsyncClient) -> Things:
         ("/v1/", "key_id"): key,
         ("/api/v1/", "entityTypeId"): entity_type,
         ("/api/v1/", "entityId"): vendor,
+        ("/api/v1/", "workflowId"): workflow.removeprefix("wf_"),
+        ("/api/v1/", "bucketId"): await made(
+            "/api/v1/buckets", "id", name="mine", kind="file", config={}
+        ),
         ("/v1/", "vendor_id"): f"cbvndr_{vendor}",
         ("/v1/", "event_id"): await made("/v1/events", "event_id", name="Strange.Thing", data={}),
         ("/v1/", "assessment_id"): await made(
