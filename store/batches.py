@@ -3,8 +3,10 @@
 Lock order on PostgreSQL: the batch first, then what `store.publishing` says. Source: DESIGN §2, §3.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import JsonValue
@@ -28,6 +30,8 @@ from store.values import decode_object, encode
 _SOME = 500
 #: Unknown ids that an error names; how many there are it always says.
 _NAMED = 100
+#: Nothing else is the id of an entity, and PostgreSQL does not even take all of it as text.
+_ID = re.compile("[0-9a-f]{32}")
 
 _GET = select(batches).where(batches.c.run_id == bindparam("run"))
 _LOCK = _GET.with_for_update()
@@ -102,13 +106,15 @@ class BatchRow:
         return {"total": self.total, "completed": self.completed, "failed": self.failed}
 
 
-def accept(tx: Tx, run: NewRun, new: NewBatch) -> RunRow:
-    """Write the queued run with all of its lanes.
+def accept(
+    tx: Tx, run: NewRun, new: NewBatch, places: Mapping[str, int] = MappingProxyType({})
+) -> RunRow:
+    """Write the queued run with all of its lanes; `places` as in `require`.
 
     Raises:
         Invalid: Some of the entities are not there, or of another type; it names them.
     """
-    require(tx, run.org_id, new.type_id, new.entity_ids)
+    require(tx, run.org_id, new.type_id, new.entity_ids, places)
     return add(tx, run, new)
 
 
@@ -140,8 +146,21 @@ def add(tx: Tx, run: NewRun, new: NewBatch) -> RunRow:
     return row
 
 
-def require(tx: Tx, org_id: str, type_id: str, entity_ids: Sequence[str]) -> None:
+def require(
+    tx: Tx,
+    org_id: str,
+    type_id: str,
+    entity_ids: Sequence[str],
+    places: Mapping[str, int] = MappingProxyType({}),
+) -> None:
     """See that all of these are entities of the type that were not deleted.
+
+    Args:
+        tx: The transaction.
+        org_id: Whose entities they have to be.
+        type_id: Of which type.
+        entity_ids: What was asked for, which may be any text.
+        places: Where each stands in the request, if not where it stands here.
 
     Raises:
         Invalid: Some are not; it names them.
@@ -150,8 +169,11 @@ def require(tx: Tx, org_id: str, type_id: str, entity_ids: Sequence[str]) -> Non
     if not missing:
         return
     problems = [
-        Problem("There is no such entity of the workflow's type.", path=f"entityIds.{place}")
-        for place, _ in missing[:_NAMED]
+        Problem(
+            f"There is no entity '{entity_id}' of the workflow's type.",
+            path=f"entityIds.{places.get(entity_id, place)}",
+        )
+        for place, entity_id in missing[:_NAMED]
     ]
     named = ", ".join(f"'{entity_id}'" for _, entity_id in missing[:_NAMED])
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
@@ -164,16 +186,13 @@ def _missing(
 ) -> Iterator[tuple[int, str]]:
     for start in range(0, len(entity_ids), _SOME):
         some = entity_ids[start : start + _SOME]
-        found = set(
-            tx.execute(
-                select(entities.c.id).where(
-                    entities.c.id.in_(some),
-                    entities.c.org_id == org_id,
-                    entities.c.type_id == type_id,
-                    entities.c.archived_at.is_(None),
-                )
-            ).scalars()
+        # By the ids alone: given the type as well, SQLite would look through all that are of it.
+        rows = tx.execute(
+            select(
+                entities.c.id, entities.c.org_id, entities.c.type_id, entities.c.archived_at
+            ).where(entities.c.id.in_([one for one in some if _ID.fullmatch(one)]))
         )
+        found = {row.id for row in rows if tuple(row)[1:] == (org_id, type_id, None)}
         for place, entity_id in enumerate(some, start):
             if entity_id not in found:
                 yield place, entity_id
