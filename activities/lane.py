@@ -39,7 +39,7 @@ from store.values import encode
 
 
 class Stop:
-    """Whether lanes are to begin nothing more, and why: `paused`, `halted` or `over`."""
+    """Whether lanes are to begin nothing more, and why: `paused`, `halted`, `over` or `leaving`."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
@@ -114,17 +114,20 @@ class Lane:
             await self._end(Verdict.FAILED, gone)
             return True
         stop = self._order.stop
-        while stop.reason is None:
-            found = advance(self._order.plan, self._facts, time.time())
+        while True:
+            stopping = stop.reason is not None
+            found = advance(self._order.plan, self._facts, time.time(), draining=stopping)
             for move in found.moves:
                 if isinstance(move, Start) and stop.reason is None:
                     await self._perform(move)
             if found.verdict is not None:
+                # One whose last step was under way is over, although it was asked to stop.
                 await self._end(found.verdict, found.failure)
                 return True
             if not found.moves:
+                if stopping:
+                    return False
                 await stop.pause(found.wake_at or 0.0)
-        return False
 
     async def _perform(self, move: Start) -> None:
         step, fact = move.step, move.fact

@@ -1,18 +1,20 @@
 """Batches when something goes wrong below their lanes: nothing hangs, and no effect is repeated."""
 
+import asyncio
 from itertools import count
 from typing import Any
 
 import pytest
 
 from activities.clients.buckets import Buckets
+from activities.lane import Stop
 from activities.steps import transform
 from engine.batch import LaneStatus
 from engine.bucket import bucket_of
 from engine.errors import Unavailable
 from engine.lifecycle import RunStatus
 from store import buckets, lanes
-from tests.house import House
+from tests.house import House, open_house
 from tests.receiver import Receiver
 from tests.workflow.batching import started
 from tests.workflow.patience import until
@@ -76,3 +78,36 @@ async def test_a_step_that_misses_the_database_disturbs_no_other_lane(
     for path in ("/bucket", "/held"):
         assert set(receiver.keys(path).values()) == {1}
     assert [lane.attempts for lane in await batch.lanes()] == [2, 2]
+
+
+def spied(asked: list[str]) -> Any:
+    ask = Stop.ask
+
+    def spy(self: Stop, reason: str) -> None:
+        asked.append(reason)
+        ask(self, reason)
+
+    return spy
+
+
+async def test_a_worker_that_leaves_begins_nothing_more(
+    house: House,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Stop, "ask", spied(asked))
+
+    async def release() -> None:
+        await until(lambda: "leaving" in asked, "nobody has noticed that the worker leaves")
+        receiver.released.set()
+
+    async with open_house(house.client, house.database) as leaving:
+        told = hook(receiver, path="/held")
+        batch = await started(leaving, titled(12), told, concurrency=2)
+        await until(lambda: receiver.waiting == 2, "nothing has begun")
+        releasing = asyncio.create_task(release())
+    await releasing
+    assert receiver.count("/held") == 2
+    assert (await batch.row()).completed == 2
+    await house.forget(batch.run_id)
