@@ -21,6 +21,7 @@ from activities.doing import Desk, Doing, micros
 from activities.lane_log import LaneLog
 from engine.batch import LaneStatus, tally
 from engine.call import StepCall
+from engine.diff import same
 from engine.errors import Invalid, StepError
 from engine.facts import Facts, Failure
 from engine.lifecycle import StepStatus
@@ -217,7 +218,13 @@ class Lane:
         self._outputs[step_id] = outcome.output
 
     def _change_entity(self, change: EntityChange) -> None:
-        fields = entities.without_nulls(self._fields | change.fields)
+        # What stays as the lane has found it is not its own: somebody else may change it meanwhile.
+        changed = {
+            key: value
+            for key, value in change.fields.items()
+            if not same(self._fields.get(key), value)
+        }
+        fields = entities.without_nulls(self._fields | changed)
         assert self._order.kind is not None
         try:
             entities.check(self._order.kind, fields)
@@ -226,7 +233,7 @@ class Lane:
             raise StepError("entity_invalid", told, retryable=False) from error
         self._fields = fields
         self._change = EntityChange(
-            fields=self._change.fields | change.fields,
+            fields=self._change.fields | changed,
             published=self._change.published or change.published,
         )
 

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from activities.clients.buckets import Buckets
+from activities.clients.models import Models
 from activities.lane import Stop
 from activities.steps import transform
 from engine.batch import LaneStatus
 from engine.bucket import bucket_of
 from engine.errors import Unavailable
 from engine.lifecycle import RunStatus
-from store import buckets, lanes
+from store import buckets, entities, lanes
+from store.publishing import publishing
 from tests.house import House, open_house
 from tests.receiver import Receiver
 from tests.workflow.batching import started
@@ -111,3 +113,30 @@ async def test_a_worker_that_leaves_begins_nothing_more(
     assert receiver.count("/held") == 2
     assert (await batch.row()).completed == 2
     await house.forget(batch.run_id)
+
+
+async def test_a_field_that_stays_as_it_was_is_left_to_others(
+    house: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def same(*_: Any) -> dict[str, Any]:
+        return {"title": "Article 0", "note": "new"}
+
+    monkeypatch.setattr(Models, "ask", same)
+    write = step("write", "ai_generate", fields=["title", "note"])
+    fields: Any = [
+        {"name": name.title(), "type": "text", "slug": name} for name in ("title", "note")
+    ]
+    told = hook(receiver, path="/held")
+    batch = await started(house, titled(1), told, write, fields=fields)
+    await until(lambda: receiver.waiting == 1, "nothing has begun")
+    (entity_id,) = batch.entity_ids
+    await publishing(
+        house.database,
+        lambda tx, verdicts: entities.change(
+            tx, house.org, entity_id, {"title": "Mine"}, verdicts, "e" * 32
+        ),
+    )
+    receiver.released.set()
+    assert (await batch.until()).status is RunStatus.COMPLETED
+    (entity,) = await batch.entities()
+    assert entity.fields == {"title": "Mine", "note": "new"}
