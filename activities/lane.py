@@ -29,6 +29,7 @@ from engine.outcomes import Branch, Done, EntityChange, Outcome, Skip
 from engine.plan import Plan
 from engine.progress import advance
 from engine.settle import fail, settle
+from engine.usage import Usage
 from store import blobs, entities
 from store.entities import EntityRow
 from store.entity_types import TypeRow
@@ -93,8 +94,9 @@ class Lane:
         self._outputs = dict(row.outputs)
         self._attempts = row.attempts
         self._started_at = row.started_at or micros()
-        #: What becomes of the entity, as far as it is not committed.
+        #: What becomes of the entity, and what models were asked, as far as it is not committed.
         self._change = EntityChange()
+        self._usage = Usage()
         self._shown_running = row.status is LaneStatus.RUNNING
         for fact in self._facts.steps.values():
             if fact.status is StepStatus.RUNNING:
@@ -145,10 +147,12 @@ class Lane:
             outcome = await doing.secrets.outcome(outcome)
             self._take(step.id, outcome)
         except StepError as error:
+            self._usage.add(doing.usage)
             fail(step, fact, failure_of(doing.secrets.error(error), step.id), time.time())
             if fact.status is StepStatus.WAITING:
                 await order.log.note(self._moved(step.id))
             return
+        self._usage.add(doing.usage)
         settle(fact, outcome)
         if step_type.lane != "decides":
             await order.log.put(self._moved(step.id))
@@ -231,7 +235,6 @@ class Lane:
 
     def _moved(self, step_id: str) -> Move:
         """The lane between two steps, as it is now."""
-        change, self._change = self._change, EntityChange()
         self._shown_running = True
         self._row = replace(
             self._row,
@@ -242,7 +245,13 @@ class Lane:
             attempts=self._attempts,
             started_at=self._started_at,
         )
-        return Move(self._row, change if change != EntityChange() else None)
+        return self._move(self._row)
+
+    def _move(self, row: LaneRow, ended: dict[str, StepStatus] | None = None) -> Move:
+        """The move with all that is not committed yet."""
+        change, self._change = self._change, EntityChange()
+        usage, self._usage = self._usage, Usage()
+        return Move(row, change if change != EntityChange() else None, ended, usage)
 
     async def _end(self, verdict: Verdict, failure: Failure | None) -> None:
         failed = verdict is not Verdict.COMPLETED
@@ -261,7 +270,6 @@ class Lane:
             started_at=self._started_at,
             completed_at=micros(),
         )
-        change = self._change if self._change != EntityChange() else None
         log = self._order.log
         write = log.put if failed and self._order.waits else log.note
-        await write(Move(row, change, steps))
+        await write(self._move(row, steps))

@@ -5,7 +5,7 @@ Lock order on PostgreSQL: the batch first, then what `store.publishing` says. So
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +16,7 @@ from engine.batch import LANE_OPEN, LaneStatus, OnBudget, window_size
 from engine.errors import Invalid, Problem
 from engine.facts import Failure
 from engine.lifecycle import RunStatus, StepStatus
+from engine.usage import Usage
 from store import endings, runs
 from store.batch_tables import batches, lanes
 from store.clock import now
@@ -81,6 +82,7 @@ class BatchRow:
     completed: int
     failed: int
     steps: dict[str, StepTally]
+    usage: Usage | None
     window_size: int
     concurrency: int
     max_failures: int | None
@@ -244,7 +246,9 @@ def renew(tx: Tx, run_id: str) -> None:
     )
 
 
-def count(tx: Tx, batch: BatchRow, ended: Sequence[dict[str, StepStatus]], failed: int) -> BatchRow:
+def count(
+    tx: Tx, batch: BatchRow, ended: Sequence[dict[str, StepStatus]], failed: int, spent: Usage
+) -> BatchRow:
     """Count lanes that are over by now, each with how its steps ended; the batch as it is then.
 
     Args:
@@ -252,7 +256,10 @@ def count(tx: Tx, batch: BatchRow, ended: Sequence[dict[str, StepStatus]], faile
         batch: As it was found under the lock.
         ended: For each lane what `engine.batch.tally` says.
         failed: How many of them have failed.
+        spent: What lanes have asked of models.
     """
+    usage = replace(batch.usage or Usage())
+    usage.add(spent)
     tallies = {step: [one.completed, one.failed, one.skipped] for step, one in batch.steps.items()}
     place = {StepStatus.COMPLETED: 0, StepStatus.FAILED: 1}
     for steps in ended:
@@ -267,6 +274,7 @@ def count(tx: Tx, batch: BatchRow, ended: Sequence[dict[str, StepStatus]], faile
             completed=batch.completed + len(ended) - failed,
             failed=all_failed,
             steps=encode({step: [*tally] for step, tally in tallies.items()}),
+            usage=encode(asdict(usage)) if usage else None,
             halted=batch.halted or not within,
         )
         .returning(batches)

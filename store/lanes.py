@@ -5,7 +5,7 @@ next step begins, and whoever goes on with the lane begins there.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import JsonValue
@@ -16,6 +16,7 @@ from engine.errors import Conflict
 from engine.facts import Facts
 from engine.lifecycle import EventType, RunStatus, StepStatus
 from engine.outcomes import EntityChange
+from engine.usage import Usage
 from store import batches, entity_updates, events
 from store.batch_tables import lanes
 from store.batches import BatchRow
@@ -93,11 +94,13 @@ class Move:
         row: as it is by now.
         change: what becomes of its entity.
         ended: how its steps have ended, once it is over.
+        usage: what it has asked of models since its last move.
     """
 
     row: LaneRow
     change: EntityChange | None = None
     ended: dict[str, StepStatus] | None = None
+    usage: Usage = field(default_factory=Usage)
 
 
 def window(tx: Tx, run_id: str, first: int, size: int) -> list[LaneRow]:
@@ -157,9 +160,13 @@ def commit(
     if fresh:
         tx.execute(_WRITE, [_columns(run_id, move.row) for move in fresh])
     ended = [move.ended for move in fresh if move.ended is not None]
-    if ended:
+    spent = Usage()
+    for move in moves:
+        if move.row.lane in still:
+            spent.add(move.usage)
+    if ended or spent:
         failed = sum(move.row.status is LaneStatus.FAILED for move in fresh)
-        batch = batches.count(tx, batch, ended, failed)
+        batch = batches.count(tx, batch, ended, failed, spent)
     return batch, started
 
 

@@ -10,6 +10,7 @@ Ids and times of records ascend with their rows, so either of them gives the ord
 """
 
 import asyncio
+from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,10 +61,14 @@ class Imported:
     errors: list[RowError] = field(default_factory=list)
 
     def refuse(self, row: int, message: str) -> None:
-        """Count a row that could not be used."""
+        """Count a row that could not be used.
+
+        What a type refuses comes a batch later than what could not be read, so rows come in no
+        order.
+        """
         self.failed += 1
-        if len(self.errors) < TOLD:
-            self.errors.append(RowError(row, message[:_MESSAGE]))
+        insort(self.errors, RowError(row, message[:_MESSAGE]))
+        del self.errors[TOLD:]
 
 
 class _Line(NamedTuple):
@@ -217,8 +222,6 @@ class _Import:
             told = f"{error.message} {self._done.imported} rows before that were imported."
             raise Refused(error.status, error.stable_code, told) from error
         await self._write(body, batch)
-        # What a type refuses comes a batch later than what could not be read.
-        self._done.errors.sort()
         return self._done
 
     async def _write(self, body: Body, batch: Sequence[_Line]) -> None:

@@ -17,6 +17,7 @@ from engine.expressions import (
     problems,
     references,
 )
+from engine.validation.batches import for_all, unseen, unseen_elsewhere
 from engine.validation.sketch import Scope, Sketch, shown
 from engine.validation.upstream import Upstream
 
@@ -28,6 +29,7 @@ def mention_problems(
     scope: Scope, output: JsonValue, catalog: Catalog, *, batch: bool = False
 ) -> Iterator[Problem]:
     """What is wrong with the templates and expressions of the steps and of the run's output."""
+    whole = for_all(scope) if batch else None
     homes = {step.id: step.scope for step in scope.walk() if step.id}
     before = {id(inner): Upstream(inner) for inner in scope.scopes()}
     for step in scope.walk():
@@ -35,7 +37,8 @@ def mention_problems(
             if isinstance(found, Problem):
                 yield found
                 continue
-            yield from (step.problem(text, *path) for text in _misplaced(step.scope, found, batch))
+            yield from (step.problem(text, *path) for text in _misplaced(step.scope, found))
+            yield from (step.problem(text, *path) for text in unseen(step, found, whole))
             yield from (step.problem(text, *path) for text in _exposed(step, path, found, catalog))
             for other in sorted(found.steps):
                 text = _mistaken(step, other, homes, found, before)
@@ -79,9 +82,7 @@ def _expression(step: Sketch, text: str, place: tuple[str, ...]) -> Iterator[Ref
 # --- judging ------------------------------------------------------------------------------------
 
 
-def _misplaced(scope: Scope, found: References, batch: bool = False) -> Iterator[str]:
-    if batch and "event" in found.roots:
-        yield " uses 'event', and no event starts a batch"
+def _misplaced(scope: Scope, found: References) -> Iterator[str]:
     if scope.loop is None:
         for name in ITEM_VARIABLES:
             if name in found.roots:
@@ -152,7 +153,7 @@ def _output_problems(
     if wrong:
         return
     found = references(output)
-    for text in _misplaced(scope, found):
+    for text in [*_misplaced(scope, found), *unseen_elsewhere(found)]:
         yield Problem(f"The workflow's output{text}", path="output")
     if found.secrets:
         yield Problem(f"The workflow's output uses secrets{_only_in(catalog)}", path="output")

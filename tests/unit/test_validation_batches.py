@@ -10,7 +10,7 @@ from activities.registry import catalog
 from engine.definition import Definition
 from engine.known_keys import known
 from engine.validation import check
-from tests.unit.language import CATALOG, Http, messages
+from tests.unit.language import CATALOG, Http, http, messages
 
 TYPE = "f" * 32
 
@@ -73,10 +73,10 @@ def test_everything_is_told_at_once() -> None:
         step("b", on_error="pause", depends_on=["gone"]),
         step("c", when="event.name == 'X'"),
         step("d", config={"output": "{{ event.data }}"}),
-        step("e", config={}),
+        step("e", "validate"),
         output="{{ steps.a.output }}",
     ) == [
-        ("e", "steps.4.config.output"),
+        ("e", "steps.4.config.rules"),
         ("b", "steps.1.depends_on"),
         ("c", "steps.2.when"),
         ("d", "steps.3.config.output"),
@@ -93,6 +93,52 @@ def test_none_of_it_is_forbidden_elsewhere() -> None:
     )
     raw: JsonValue = {"name": "w", "steps": [*steps], "output": "{{ steps.b.output }}"}
     assert check(raw, catalog()).problems == []
+
+
+def telling(step_id: str, message: str, **more: Any) -> dict[str, Any]:
+    """A step that runs once for all entities."""
+    config = {"channel": "email", "to": "ops@example.com", "once": True, "message": message}
+    return step(step_id, "notify", config=config, **more)
+
+
+def test_what_runs_once_for_all_sees_counters_and_no_entity() -> None:
+    fine = telling("tell", "{{ batch.failed }} of {{ batch.total }}", depends_on=["a"])
+    again = telling("again", "{{ steps.tell.output }}", depends_on=["tell"])
+    assert found(step("a"), fine, again, step("b", depends_on=["again"])) == []
+    assert found(
+        step("a", config={"output": "{{ batch.total }}"}),
+        telling("x", "{{ entity.id }}"),
+        telling("y", "{{ steps.a.status }}"),
+        step("b", depends_on=["x"], when="steps.x.status == 'completed'"),
+    ) == [
+        ("a", "steps.0.config.output"),
+        ("x", "steps.1.config.message"),
+        ("y", "steps.2.config.message"),
+        ("b", "steps.3.when"),
+    ]
+
+
+def test_what_runs_once_for_all_hangs_on_no_entity() -> None:
+    assert found(
+        step("a", on_error="fallback", fallback_step="tell"),
+        step("b", catch_step="tell"),
+        step("c", "condition", config={"expression": "true", "then": ["tell"]}),
+        telling("tell", "x"),
+        telling("other", "x", catch_step="a"),
+    ) == [
+        ("a", "steps.0.fallback_step"),
+        ("b", "steps.1.catch_step"),
+        ("c", "steps.2.config.then"),
+        ("other", "steps.4.catch_step"),
+    ]
+
+
+def test_there_are_counters_in_a_batch_alone() -> None:
+    told = messages(http("a", config={"body": "{{ batch.total }}"}), output="{{ batch.total }}")
+    assert told == [
+        "Step 'a' uses 'batch', which exists only where there is an entity_type",
+        "The workflow's output uses 'batch', which exists only where there is an entity_type",
+    ]
 
 
 def test_unknown_keys_of_a_config_are_no_error_in_a_batch_alone() -> None:

@@ -250,7 +250,7 @@ async def test_a_skipped_step_ends_the_lane_well(house: House, receiver: Receive
 async def test_a_long_batch_begins_its_history_anew(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interpreter, "LONG", 25)
+    monkeypatch.setattr(interpreter, "LONG", 15)
     batch = await started(house, titled(300), TITLED)
     run = await batch.until()
     assert run.output == {"total": 300, "completed": 300, "failed": 0}
@@ -260,5 +260,5 @@ async def test_a_long_batch_begins_its_history_anew(
         return len([part async for part in house.client.list_workflows(query)])
 
     async with asyncio.timeout(60):
-        while await parts() < 3:
+        while await parts() < 2:
             await asyncio.sleep(0.1)

@@ -99,6 +99,10 @@ async def test_errors_are_in_the_order_of_the_rows(api: httpx2.AsyncClient) -> N
     body = "\n".join(['{"fields": {"n": "x"}}', "nope", '{"fields": {"m": 1}}', "nope"])
     answer = await api.post(IMPORT, content=body, params={"entityTypeId": "Thing"}, headers=NDJSON)
     assert [error["row"] for error in answer.json()["errors"]] == [1, 2, 3, 4]
+    body = "\n".join(['{"fields": {"n": "x"}}', *["nope"] * TOLD])
+    answer = await api.post(IMPORT, content=body, params={"entityTypeId": "Thing"}, headers=NDJSON)
+    assert answer.json()["failed"] == TOLD + 1
+    assert [error["row"] for error in answer.json()["errors"]] == list(range(1, TOLD + 1))
 
 
 async def test_rows_that_fail_are_told_and_their_list_is_bounded(api: httpx2.AsyncClient) -> None:
