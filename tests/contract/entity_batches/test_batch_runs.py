@@ -276,6 +276,19 @@ async def test_the_input_has_to_fit_the_schema(api: httpx2.AsyncClient) -> None:
     assert page["input_data"] == {"n": 1}
 
 
+async def test_an_input_is_bounded_as_elsewhere(api: httpx2.AsyncClient) -> None:
+    """The bounds of the route are for the ids."""
+    ids = await products(api, "One")
+    made = await workflow(api, MADE)
+    large = {str(n): "x" * 200_000 for n in range(6)}
+    error = refusal(await run(api, made, {"entityIds": ids, "input": large}), 400)
+    assert [detail["path"] for detail in error["details"]] == ["input"]
+    many = {"n": [0] * 50_000}
+    refusal(await run(api, made, {"entityIds": ids, "input": many}), 400)
+    await started(api, made, ids, input={"n": [0] * 49_000})
+    assert (await api.get(JOBS)).json()["total"] == 1
+
+
 async def test_a_workflow_that_is_not_for_entities_is_a_409(api: httpx2.AsyncClient) -> None:
     ids = await products(api, "One")
     answer = await api.post("/api/workflows", json={"definition": QUIET})
