@@ -1,5 +1,6 @@
 """Running a workflow over entities, and the status of the run; seed 003, "Run Workflow"."""
 
+import asyncio
 from typing import Any
 
 import httpx2
@@ -339,3 +340,28 @@ async def test_a_share_of_failures_becomes_a_number(
     budget = {"maxFailurePercent": percent, "onExceeded": "pause"}
     full = await job(api, await started(api, made, ids, errorBudget=budget))
     assert full["errorBudget"] == {"maxFailures": most, "onExceeded": "pause"}
+
+
+@pytest.mark.usefixtures("worker")
+async def test_counters_never_go_back(api: httpx2.AsyncClient) -> None:
+    """What holds whenever one looks; contracts §2.4."""
+    ids = await products(api, *(None if n % 10 == 9 else f"Product {n}" for n in range(1_000)))
+    made = await workflow(api, TITLED, MADE)
+    found = await started(api, made, ids)
+    order = ("pending", "running", "completed")
+    before, state = (0, 0), "pending"
+    async with asyncio.timeout(120):
+        while state != "completed":
+            answer = (await api.get(f"{WORKFLOWS}/{made}/runs/{found}")).json()
+            progress = answer["progress"]
+            now = (progress["completed"], progress["failed"])
+            assert progress["total"] == 1_000
+            assert now[0] >= before[0]
+            assert now[1] >= before[1]
+            assert sum(now) <= 1_000
+            assert order.index(answer["status"]) >= order.index(state)
+            before, state = now, answer["status"]
+            assert (answer["startedAt"] is None) is (state == "pending")
+            assert (answer["completedAt"] is None) is (state != "completed")
+            await asyncio.sleep(0.02)
+    assert before == (900, 100)
