@@ -143,7 +143,10 @@ class Lane:
         doing = Doing(order.desk, call, step_type, prepared, order.run.org_id)
         self._attempts += 1
         try:
-            outcome = await doing.run(self._scope(prepared), lambda: self._show(step.id))
+            # A database that is away delays this lane, and disturbs no other one.
+            outcome = await order.desk.patiently(
+                call, lambda: doing.run(self._scope(prepared), lambda: self._show(step.id))
+            )
             outcome = await doing.secrets.outcome(outcome)
             self._take(step.id, outcome)
         except StepError as error:
@@ -192,7 +195,14 @@ class Lane:
             )
         if isinstance(outcome, Skip):
             return
-        if len(encode(outcome.output).encode()) > blobs.INLINE:
+        try:
+            size = len(encode(outcome.output).encode())
+        except (Invalid, RecursionError) as error:
+            why = error.message if isinstance(error, Invalid) else "It is nested too deep."
+            raise StepError(
+                "output_invalid", f"The output of step '{step_id}': {why}", retryable=False
+            ) from error
+        if size > blobs.INLINE:
             raise StepError(
                 "output_too_large",
                 f"The output of step '{step_id}' is over {blobs.INLINE // 1024} KiB, which is the "

@@ -19,7 +19,7 @@ from activities.clients.runs import Runs
 from activities.definitions import Definitions
 from activities.doing import Desk, RunClosedError
 from activities.lane import Lane, Order, Stop
-from activities.lane_log import LaneLog
+from activities.lane_log import LaneLog, UnwrittenError
 from activities.scopes import describe
 from engine.batch import WINDOW, WindowCall, WindowDone, lane_plan
 from engine.catalog import Catalog
@@ -94,6 +94,8 @@ class Windows:
                             await log.drain()
                     raise
                 await log.drain()
+                if log.broken:
+                    raise UnwrittenError
                 if log.over:
                     return WindowDone(state="over")
                 await log.tell(call.window * batch.window_size, batch.window_size)

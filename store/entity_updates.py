@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import bindparam, select, update
 
+from engine.errors import NotFound
 from engine.outcomes import EntityChange
 from engine.records import UPDATED, event_name
 from store import entity_types, publishing
@@ -66,10 +67,13 @@ def change_all(
     sure that the fields are as the type says.
 
     Raises:
-        NotFound: The type is gone.
         Unjudged: See `store.publishing`.
     """
-    kind = entity_types.hold(tx, org_id, type_id)
+    try:
+        kind = entity_types.hold(tx, org_id, type_id)
+    except NotFound:
+        # A type that has records is not deleted: they are gone.
+        return []
     rows = tx.execute(
         select(entities)
         .where(
