@@ -306,6 +306,13 @@ async def test_only_a_list_of_entities_starts_it(api: httpx2.AsyncClient) -> Non
     assert "POST /api/v1/workflows/{id}/run" in answer.json()["message"]
     answer = await api.post("/v1/workflows/Check products/run", json={})
     assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "workflow_is_batch")
+    vendor = await api.post("/api/v1/entities", json={"entityTypeId": "Vendor", "fields": {}})
+    assessment = {"vendor_id": vendor.json()["id"], "control_set_ids": []}
+    answer = await api.post(
+        "/v1/assessments", json=assessment | {"trigger_workflow": "Check products"}
+    )
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "workflow_is_batch")
+    assert await none_made(api)
 
 
 @pytest.mark.usefixtures("worker")
