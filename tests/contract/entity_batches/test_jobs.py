@@ -257,8 +257,10 @@ async def test_a_job_is_paused_and_goes_on(api: httpx2.AsyncClient, receiver: Re
     found = await started(api, made, ids, concurrency=5)
     url = f"{JOBS}/{found}"
     async with asyncio.timeout(60):
-        while not receiver.deliveries:
+        while (seen := await job(api, found))["estimatedCompletionAt"] is None:
+            assert seen["status"] in ("pending", "running")
             await asyncio.sleep(0.05)
+    assert seen["estimatedCompletionAt"] >= seen["startedAt"]
     asked = await api.post(f"{url}/pause")
     assert (asked.status_code, asked.json()["intent"]) == (202, "pause")
     assert asked.json()["paused"] is False
