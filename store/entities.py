@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import Row, Select, bindparam, delete, exists, func, select, tuple_, update
 
+from engine.diff import same
 from engine.errors import Conflict, Invalid, NotFound
 from engine.records import CREATED, DELETED, UPDATED, event_name, record_problems
 from store import entity_types, publishing
@@ -263,7 +264,9 @@ def change(
         raise Conflict("The entity was deleted. Restore it first.")
     merged = without_nulls(row.fields | fields)
     changed = sorted(
-        key for key in merged.keys() | row.fields.keys() if merged.get(key) != row.fields.get(key)
+        key
+        for key in merged.keys() | row.fields.keys()
+        if not same(merged.get(key), row.fields.get(key))
     )
     if not changed:
         return Written(row, [])

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import bindparam, select, update
 
+from engine.diff import same
 from engine.errors import NotFound
 from engine.outcomes import EntityChange
 from engine.records import UPDATED, event_name
@@ -91,7 +92,7 @@ def change_all(
         wanted = changes[row.id]
         merged = without_nulls(row.fields | wanted.change.fields)
         changed = sorted(
-            key for key in wanted.change.fields if merged.get(key) != row.fields.get(key)
+            key for key in wanted.change.fields if not same(merged.get(key), row.fields.get(key))
         )
         at = max(now(), row.updated_at + 1)
         if changed:
