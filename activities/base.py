@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from activities.clients.agents import Agents
 from activities.clients.assessments import Assessments
+from activities.clients.buckets import Buckets
 from activities.clients.http import HttpDoor
 from activities.clients.mail import Mail
 from activities.clients.models import Models
@@ -63,6 +64,7 @@ class Clients:
     records: Records
     assessments: Assessments
     mail: Mail
+    buckets: Buckets
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,17 @@ class StepContext:
     usage: Usage = field(default_factory=Usage)
     n: int = 1
     secrets: Disclosed = field(default_factory=Disclosed, repr=False)
+
+    @property
+    def entity(self) -> dict[str, JsonValue] | None:
+        """`{"id", "type", "fields"}` of the record that the step is about; None without one."""
+        entity = self.scope.get("entity")
+        return entity if isinstance(entity, dict) else None
+
+    @property
+    def record(self) -> JsonValue:
+        """The fields of that record or, without one, the input of the run."""
+        return self.scope.get("input") if self.entity is None else self.entity.get("fields")
 
     def evaluate(self, expression: str) -> JsonValue:
         """The value of an expression of the step's own configuration.
@@ -139,6 +152,8 @@ class StepType(Generic[C]):
     upstream: bool = False
     reads_input: bool = False
     secrets: bool = False
+    whole: str | None = None
+    per_entity: bool = True
 
     def kind(self, name: str) -> StepKind:
         """The type as the language sees it."""
@@ -154,6 +169,8 @@ class StepType(Generic[C]):
             upstream=self.upstream,
             reads_input=self.reads_input,
             secrets=self.secrets,
+            whole=self.whole,
+            per_entity=self.per_entity,
         )
 
 

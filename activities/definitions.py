@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from engine.catalog import Catalog, StepKind
 from engine.definition import Definition, Step
 from engine.expressions import References, expression_references, references
+from engine.known_keys import known
 from engine.plan import body_of
 from store import workflows
 from store.database import Database
@@ -86,7 +87,8 @@ def prepare(definition: Definition, catalog: Catalog) -> Version:
     _collect(definition.steps, (), catalog, found)
     depth = {step_id: len(loops) for step_id, (_, _, loops) in found.items()}
     steps: dict[str, Prepared] = {}
-    for step_id, (step, kind, loops) in found.items():
+    for step_id, (written, kind, loops) in found.items():
+        step = _with_known_keys(written, kind) if definition.entity_type else written
         uses = _references(step, kind)
         named = {name for used in uses for name in used.steps}
         if kind.upstream:
@@ -96,6 +98,11 @@ def prepare(definition: Definition, catalog: Catalog) -> Version:
         secrets = frozenset[str]().union(*(used.secrets for used in uses if kind.secrets))
         steps[step_id] = Prepared(step, kind, loops, needs, reads_input, secrets)
     return Version(definition, steps)
+
+
+def _with_known_keys(step: Step, kind: StepKind) -> Step:
+    """The step of a batch without what is kept for somebody else."""
+    return step.model_copy(update={"config": known(step.config, kind.config)})
 
 
 def _collect(

@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.definitions import Definitions
 from activities.scopes import Scopes, describe, happened, load, see
+from engine.batch import BatchEnd, BatchOpened, whole_steps
 from engine.book import (
     ADMIT,
     WAKE,
@@ -39,10 +40,11 @@ from engine.expressions import ExpressionError, references, render
 from engine.facts import Failure
 from engine.lifecycle import RunStatus
 from engine.outcomes import Done
-from store import endings, executions, journal, parking, starts, steps
+from store import batches, endings, executions, journal, parking, starts, steps
+from store.batches import BatchRow
 from store.database import Database, Tx
 from store.endings import Ended
-from store.executions import Execution
+from store.executions import Execution, Opening
 from store.parking import Settled
 
 _log = logging.getLogger(__name__)
@@ -87,6 +89,35 @@ class Ledger:
         if opening.pinned is not None:
             self._scopes.pin(ref.run, opening.pinned)
         return Opened(state=opening.state, plan=opening.plan, facts=opening.facts)
+
+    @activity.defn(name="open_batch")
+    async def open_batch(self, ref: RunRef) -> BatchOpened:
+        """The same for a batch: what there is to do."""
+
+        def work(tx: Tx) -> tuple[Opening, tuple[BatchRow, int] | None]:
+            found = executions.open_execution(tx, ref.run, ref.n, self._limit, self._catalog)
+            return found, batches.begin(tx, ref.run) if found.state == "admitted" else None
+
+        opening, begun = await self._write(work, lambda found: self._admit(found[0].handed))
+        if begun is None or opening.plan is None:
+            return BatchOpened(state=opening.state)
+        batch, first = begun
+        return BatchOpened(
+            state=opening.state,
+            total=batch.total,
+            first=first // batch.window_size,
+            size=batch.window_size,
+            concurrency=batch.concurrency,
+            after=whole_steps(opening.plan),
+        )
+
+    @activity.defn(name="close_batch")
+    async def close_batch(self, end: BatchEnd) -> None:
+        """End the execution of a batch, as its counters say."""
+        await self._write(
+            lambda tx: batches.close(tx, end.run, end.n, end.how, self._limit, end.failure),
+            self._tell,
+        )
 
     @activity.defn(name="park_run")
     async def park_run(self, call: PlaceCall) -> Place:

@@ -27,12 +27,12 @@ from pydantic import JsonValue
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.attempt import MESSAGE, Attempt, Desk, RunClosedError
-from activities.base import AnyStepType, Clients
+from activities.attempt import MESSAGE, Attempt
+from activities.base import AnyStepType
 from activities.definitions import Definitions, Prepared
+from activities.doing import Desk, RunClosedError
 from activities.flights import Flight, Flights
 from activities.scopes import Scopes
-from activities.secrets import Vault
 from engine.call import StepCall
 from engine.errors import StepError, Unavailable
 from engine.facts import OUTCOME_UNKNOWN, PAUSING, UNPLACED
@@ -40,7 +40,7 @@ from engine.foreign import WANTED, CallRef
 from engine.lifecycle import Intent, RunStatus, StepStatus
 from engine.outcomes import Answer, Await, Outcome
 from store import steps, workers
-from store.database import Database, Tx
+from store.database import Tx
 from store.steps import RunFacts, StepRow
 
 #: Seconds after which a local activity is handed over.
@@ -72,19 +72,11 @@ _log = logging.getLogger(__name__)
 class Performer:
     """Carries out steps of every type; one for a worker process."""
 
-    def __init__(
-        self,
-        database: Database,
-        definitions: Definitions,
-        scopes: Scopes,
-        clients: Clients,
-        vault: Vault,
-        worker: str,
-    ) -> None:
-        self._database = database
+    def __init__(self, desk: Desk, definitions: Definitions, scopes: Scopes) -> None:
+        self._database = desk.database
         self._definitions = definitions
-        self._desk = Desk(database, clients, vault, worker)
-        self._worker = worker
+        self._desk = desk
+        self._worker = desk.worker
         self._flights = Flights()
         self._scopes = scopes
 

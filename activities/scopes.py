@@ -1,5 +1,7 @@
 """What an expression sees: `input`, `event`, `entity`, `steps`, `run`; in a loop `item`, `index`.
 
+After the lanes of a batch it sees `batch`, the counters; inside one see `activities.lane`.
+
 A run's input and a loop's items never change, so they are kept for the steps that follow.
 """
 
@@ -12,7 +14,7 @@ from pydantic import JsonValue
 from activities.definitions import Prepared
 from engine.call import StepCall
 from engine.lifecycle import StepStatus
-from store import steps
+from store import batches, steps
 from store.database import Database, Tx
 from store.steps import RunFacts, StepRow
 from store.values import decode
@@ -106,6 +108,9 @@ class Scopes:
                 step_id: see(rows.get(step_id), loaded.get(step_id)) for step_id in prepared.needs
             },
         }
+        if run.lanes is not None:
+            batch = await self._database.read(lambda tx: batches.get(tx, call.run))
+            scope["batch"] = batch.counters if batch is not None else None
         if prepared.loops:
             index = call.iteration[-1]
             scope["index"] = index

@@ -26,7 +26,7 @@ from starlette.types import Message, Receive, Scope
 
 from app.services import correlation
 from app.services.auth import Caller
-from app.services.door import Refused, parse
+from app.services.door import MOST_NODES, Refused, parse
 from app.services.state import State
 from engine.errors import (
     Conflict,
@@ -182,8 +182,8 @@ class _ReadRequest(Request):
         return self.document
 
 
-def envelope(render: Render) -> type[APIRoute]:
-    """The class of the routes of a surface."""
+def envelope(render: Render, nodes: int = MOST_NODES) -> type[APIRoute]:
+    """The class of the routes of a surface, whose bodies have at most so many values."""
 
     class EnvelopeRoute(APIRoute):
         def matches(self, scope: Scope) -> _Matched:
@@ -202,7 +202,7 @@ def envelope(render: Render) -> type[APIRoute]:
                     request.state.caller, request.state.route = caller, self.path
                     caller.needs(role)
                     if takes_body:
-                        request = await _read(request)
+                        request = await _read(request, nodes)
                     return await answer(request)
                 except Exception as error:
                     return respond(render, error)
@@ -232,7 +232,7 @@ def _role_of(route: APIRoute) -> Role:
     raise TypeError(f"{route.path} does not say which role it needs")
 
 
-async def _read(request: Request) -> Request:
+async def _read(request: Request, nodes: int) -> Request:
     """The request with its body parsed."""
     body = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -243,7 +243,7 @@ async def _read(request: Request) -> Request:
             "The body must be sent as Content-Type: application/json.",
         )
     read = _ReadRequest(request.scope, _replay(body, request.receive))
-    read.document = parse(body) if body else None
+    read.document = parse(body, nodes) if body else None
     return read
 
 

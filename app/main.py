@@ -21,12 +21,15 @@ from app.services.agents import Agents
 from app.services.assessments import Assessments
 from app.services.audit import Audit, Audited
 from app.services.auth import Auth
+from app.services.batches import LARGEST_LIST, Batches
+from app.services.buckets import Buckets
 from app.services.dispatch import Dispatch
 from app.services.door import IMPORT_DEADLINE, Bounds, Door, Refused
 from app.services.entities import Entities
 from app.services.entity_types import EntityTypes
 from app.services.health import Health
 from app.services.imports import Imports
+from app.services.jobs import Jobs
 from app.services.keys import Keys
 from app.services.language import components
 from app.services.named_runs import ByName
@@ -118,8 +121,11 @@ def create_app(settings: Settings) -> FastAPI:
     def refuse(path: str, refused: Refused) -> Response:
         return respond(render_of(SURFACES, path), refused)
 
-    imports = Bounds(settings.import_bytes, IMPORT_DEADLINE)
-    app.add_middleware(Door, answer=refuse, others={"/api/v1/entities/import": imports})
+    others = {
+        "/api/v1/entities/import": Bounds(settings.import_bytes, IMPORT_DEADLINE),
+        "/api/v1/workflows/*/run": Bounds(LARGEST_LIST),
+    }
+    app.add_middleware(Door, answer=refuse, others=others)
     return app
 
 
@@ -164,6 +170,8 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             runs=Runs(database, dispatch, steps, versions, settings.max_concurrent_runs),
             by_name=ByName(database, dispatch, versions),
             run_pages=RunPages(database, versions),
+            batches=Batches(database, dispatch, versions),
+            jobs=Jobs(database, versions),
             schedules=schedules,
             one_offs=OneOffs(database, timetable),
             secrets=Secrets(database, settings.keyring),
@@ -172,6 +180,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             entity_types=EntityTypes(database),
             entities=Entities(database, aftermath),
             imports=Imports(database, aftermath),
+            buckets=Buckets(database),
             tail=tail,
             health=Health(database, dispatch),
         )

@@ -55,6 +55,8 @@ def _section(name: str, step: AnyStepType) -> str:
         f"Errors: {step.errors}",
         f"{_LANES[step.lane]}; {step.timeout:g} s unless `timeout` says otherwise.",
     ]
+    if not step.per_entity:
+        points.append("Not in a [batch](api-batches.md).")
     told = [_wrapped(point, "* ", "  ") for point in points]
     table = _table(step.config.model_fields)
     return "\n".join([f"## `{name}`", "", words, "", table, "", *told, ""])

@@ -31,6 +31,9 @@ class StepKind:
         upstream: it is given the steps that it depends on, whether its texts name them or not.
         reads_input: it is given `input`, `event` and `entity`, whether its texts name them or not.
         secrets: its templates may use `secrets`: it gives them to somebody outside, and keeps none.
+        whole: the key of `config` which, when true, has a batch carry the step out one time, after
+            all lanes.
+        per_entity: a batch can run it for each of its entities.
     """
 
     name: str
@@ -44,6 +47,8 @@ class StepKind:
     upstream: bool = False
     reads_input: bool = False
     secrets: bool = False
+    whole: str | None = None
+    per_entity: bool = True
 
 
 Catalog = Mapping[str, StepKind]

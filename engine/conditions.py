@@ -96,7 +96,7 @@ def _rule(node: Mapping[str, JsonValue], path: str) -> Wrong:
     if not isinstance(op, str) or op not in _OPERATORS:
         yield f"{path}.op", f"must be one of {', '.join(_OPERATORS)}"
         return
-    yield from ((f"{path}.value", text) for text in _value_problems(op, node))
+    yield from ((f"{path}.value", text) for text in value_problems(op, op, node))
 
 
 def _unknown(node: Mapping[str, JsonValue], known: frozenset[str], path: str) -> Wrong:
@@ -108,23 +108,34 @@ def _is_key(key: JsonValue) -> bool:
     return isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool))
 
 
-def _value_problems(op: str, node: Mapping[str, JsonValue]) -> Iterator[str]:
+def value_problems(op: str, name: str, node: Mapping[str, JsonValue]) -> list[str]:
+    """What is wrong with the `value` of a rule.
+
+    Args:
+        op: the operator.
+        name: what its author calls it.
+        node: the rule, of which nothing but `value` is looked at.
+    """
+    return list(_value_problems(op, name, node))
+
+
+def _value_problems(op: str, name: str, node: Mapping[str, JsonValue]) -> Iterator[str]:
     value = node.get("value")
     if op in ("empty", "not_empty"):
         if value is not None:
-            yield f"'{op}' takes no value"
+            yield f"'{name}' takes no value"
     elif "value" not in node:
-        yield f"'{op}' needs a value"
+        yield f"'{name}' needs a value"
     elif op in _LISTED:
         if not isinstance(value, list) or not 1 <= len(value) <= MOST_VALUES:
-            yield f"'{op}' takes a list of 1 to {MOST_VALUES} values"
+            yield f"'{name}' takes a list of 1 to {MOST_VALUES} values"
     elif op in ("lt", "lte", "gt", "gte"):
         if not _is_ordered(value):
-            yield f"'{op}' takes a number or a text, such as a date"
+            yield f"'{name}' takes a number or a text, such as a date"
     elif op == "between":
         yield from _between_problems(value)
     elif isinstance(value, dict):
-        yield f"'{op}' takes no object"
+        yield f"'{name}' takes no object"
 
 
 def _between_problems(value: JsonValue) -> Iterator[str]:
@@ -190,7 +201,12 @@ def matches(tree: JsonValue, record: JsonValue) -> bool:
     keys, op = tree["path"], tree["op"]
     assert isinstance(keys, list)
     assert isinstance(op, str)
-    return _OPERATORS[op](_at(record, keys), tree.get("value"))
+    return applies(op, _at(record, keys), tree.get("value"))
+
+
+def applies(op: str, value: JsonValue, wanted: JsonValue) -> bool:
+    """Whether a value is what an operator wants of it."""
+    return _OPERATORS[op](value, wanted)
 
 
 def _at(value: JsonValue, path: Sequence[JsonValue]) -> JsonValue:

@@ -56,6 +56,8 @@ class EventType(StrEnum):
     RUN_PARKED = "run_parked"
     RUN_PAUSED = "run_paused"
     RUN_RESUMED = "run_resumed"
+    #: How many of the entities of a batch are through.
+    BATCH_PROGRESS = "batch_progress"
     RUN_COMPLETED = "run_completed"
 
 

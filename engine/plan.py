@@ -22,6 +22,7 @@ class PlannedStep(BaseModel):
         timeout: seconds for one attempt.
         retry: None when one attempt is all there is.
         once: the effect may not be repeated when its outcome is unknown.
+        whole: a batch carries it out one time, after all lanes; elsewhere it says nothing.
         body: the steps of a loop; empty for every other step.
     """
 
@@ -38,6 +39,7 @@ class PlannedStep(BaseModel):
     fallback: str | None = None
     catch: str | None = None
     once: bool = False
+    whole: bool = False
     body: list["PlannedStep"] = []
 
     @property
@@ -128,6 +130,7 @@ def _compile(steps: Sequence[Step], catalog: Catalog) -> list[PlannedStep]:
                 fallback=step.fallback_step if step.on_error == "fallback" else None,
                 catch=step.catch_step,
                 once=once,
+                whole=kind.whole is not None and step.config.get(kind.whole) is True,
                 body=_compile(body_of(step, kind), catalog),
             )
         )

@@ -68,7 +68,7 @@ def broken(rules: Sequence[Rule], record: Mapping[str, JsonValue], meter: Meter)
     return [
         Broken(rule.field, rule.rule, rule.message or f"'{rule.field}' {_words(rule)}")
         for rule in rules
-        if not _keeps(rule, _at(record, rule.field), meter)
+        if not _keeps(rule, field_of(record, rule.field), meter)
     ]
 
 
@@ -79,7 +79,7 @@ def _keeps(rule: Rule, value: JsonValue, meter: Meter) -> bool:
     return value is None or _TESTS[rule.rule](value, rule.value, meter)
 
 
-def _at(record: Mapping[str, JsonValue], field: str) -> JsonValue:
+def field_of(record: Mapping[str, JsonValue], field: str) -> JsonValue:
     """What is under a key or, where there is no such key, at the end of a path; else null."""
     if field in record:
         return record[field]

@@ -32,6 +32,8 @@ batches = Table(
     Column("failed", Integer, nullable=False, server_default=text("0")),
     #: For each step `[completed, failed, skipped]`, as a JSON object.
     Column("steps", Text, nullable=False, server_default=text("'{}'")),
+    #: What models were asked and have answered, as in `step_runs`; NULL when nothing was asked.
+    Column("usage", Text),
     #: Lanes that one activity sees to, and how many may be under way at the same time.
     Column("window_size", Integer, nullable=False),
     Column("concurrency", Integer, nullable=False),

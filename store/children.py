@@ -14,6 +14,7 @@ from store import events, executions, places, runs, workflows
 from store.database import Tx
 from store.ids import derived_id
 from store.runs import NewRun, Parent, RunRow
+from store.values import decode_object
 from store.workflows import WorkflowRow
 
 #: Runs that may have started one another; more of them are a mistake that feeds itself.
@@ -64,8 +65,8 @@ def start(
 
     Raises:
         UncheckedInput: the input has to be compared with a schema first.
-        StepError: `workflow_not_found`, `workflow_not_runnable`, `run_chain_too_deep`, `run_over`;
-            none can be retried.
+        StepError: `workflow_not_found`, `workflow_not_runnable`, `workflow_is_batch`,
+            `run_chain_too_deep`, `run_over`; none can be retried.
     """
     named = _held(tx, call, workflow) if find(tx, call) is None else None
     # The organisation, as `store.places` says; then the parent, which must not end meanwhile.
@@ -118,8 +119,16 @@ def _accept(
             f"The workflow that step '{call.step}' names is {workflow.status}.",
             retryable=False,
         )
-    schema = workflows.input_schema(tx, workflow.id, workflow.version)
-    if schema is not None and fits != workflow.version:
+    definition = decode_object(workflows.definition_text(tx, workflow.id, workflow.version))
+    if definition.get("entity_type") is not None:
+        raise StepError(
+            "workflow_is_batch",
+            f"The workflow that step '{call.step}' names is for entities, and no step starts it: "
+            "POST /api/v1/workflows/{id}/run does, with their ids.",
+            retryable=False,
+        )
+    schema = definition.get("input_schema")
+    if isinstance(schema, dict) and fits != workflow.version:
         raise UncheckedInput(workflow.version, schema)
     return runs.accept(
         tx,

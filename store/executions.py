@@ -19,7 +19,7 @@ from engine.lifecycle import RESUMABLE, TERMINAL, EventType, Intent, RunStatus
 from engine.plan import Plan, compile_plan
 from engine.settle import Recorded
 from engine.settle import resume as resume_facts
-from store import endings, events, journal, steps, workflows
+from store import batches, endings, events, journal, steps, workflows
 from store import runs as run_rows
 from store.clock import now
 from store.database import Tx
@@ -224,9 +224,10 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
     Raises:
         NotFound: there is no such run in the organisation.
         Invalid: there is no step `from_step`.
-        Conflict: the run is in another state, its input is not valid, or what the step depends on
-            has no result.
+        Conflict: the run is in another state, its input is not valid, what the step depends on has
+            no result, or all entities of a batch are over.
     """
+    batch = batches.lock(tx, run_id)
     row = locked(tx, org_id, run_id)
     if row.intent is Intent.TERMINATE:
         raise Conflict("The run is still being terminated; try again.")
@@ -234,8 +235,13 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
         raise Conflict("The run's input does not fit the input_schema of its workflow.")
     if row.status not in RESUMABLE:
         raise Conflict(f"The run is {row.status}; only a paused, failed or cancelled one resumes.")
+    if batch is not None and from_step is not None:
+        raise Conflict("A batch goes on with the entities that are not over, not from a step.")
+    if batch is not None and batch.open == 0 and row.status is not RunStatus.PAUSED:
+        raise Conflict("All entities of the batch are over. Those that have failed can be retried.")
     resumption = resume_facts(_plan(tx, row, catalog), recorded(tx, run_id), from_step)
     n = row.n + 1
+    batches.renew(tx, run_id)
     tx.execute(
         update(runs)
         .where(runs.c.id == run_id)

@@ -203,6 +203,13 @@ def remove(tx: Tx, org_id: str, schedule_id: str) -> None:
     change(tx, schedules.c.id == row.id, deleted_at=now())
 
 
+def any_of_workflow(tx: Tx, workflow_id: str) -> bool:
+    """Whether anything is to start the workflow at its time."""
+    mine = (schedules.c.workflow_id == workflow_id) & schedules.c.deleted_at.is_(None)
+    waiting = mine & (schedules.c.run_at.is_(None) | PENDING)
+    return tx.execute(select(schedules.c.id).where(waiting).limit(1)).first() is not None
+
+
 def touch_of_workflow(tx: Tx, workflow_id: str) -> None:
     """Put the workflow's schedules out of step: whether they fire depends on its status."""
     change(tx, (schedules.c.workflow_id == workflow_id) & schedules.c.run_at.is_(None))

@@ -57,6 +57,7 @@ class RunFacts:
 
     Attributes:
         event_id: the published event that has started it.
+        lanes: how many entities it is for, where it is a batch.
     """
 
     org_id: str
@@ -70,6 +71,7 @@ class RunFacts:
     created_at: int
     placed: bool
     event_id: str | None
+    lanes: int | None
 
 
 #: What is read of a step: all but the items of a loop.
@@ -114,6 +116,7 @@ _RUN_FACTS = select(
     runs.c.admitted,
     runs.c.parked,
     runs.c.event_id,
+    runs.c.lanes,
 ).where(runs.c.id == bindparam("run"))
 _TOP = select(*COLUMNS).where(step_runs.c.run_id == bindparam("run"), step_runs.c.iteration == "")
 _RUN_INPUT = select(runs.c.input).where(runs.c.id == bindparam("run"))
@@ -126,7 +129,7 @@ def run_facts(tx: Tx, run_id: str) -> RunFacts | None:
         return None
     placed = row.admitted and not row.parked
     status = RunStatus(row.status)
-    return RunFacts(*row[:6], status, row.intent, row.created_at, placed, row.event_id)
+    return RunFacts(*row[:6], status, row.intent, row.created_at, placed, row.event_id, row.lanes)
 
 
 def run_input(tx: Tx, run_id: str) -> JsonValue:

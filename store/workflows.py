@@ -268,7 +268,7 @@ def page(
     tx: Tx,
     org_id: str,
     *,
-    status: str | None = None,
+    statuses: Collection[str] | None = None,
     trigger_type: str | None = None,
     tag: str | None = None,
     limit: int,
@@ -276,8 +276,8 @@ def page(
 ) -> tuple[list[WorkflowRow], int]:
     """A page of the organisation's workflows, newest first, and how many there are in all."""
     wanted = [workflows.c.org_id == org_id, workflows.c.deleted_at.is_(None)]
-    if status is not None:
-        wanted.append(workflows.c.status == status)
+    if statuses is not None:
+        wanted.append(workflows.c.status.in_(statuses))
     if trigger_type is not None:
         wanted.append(workflows.c.trigger_type == trigger_type)
     if tag is not None:

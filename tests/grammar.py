@@ -42,6 +42,9 @@ def check_log(log: Sequence[EventRow], status: RunStatus) -> None:
                 assert steps.get(place) in (E.STEP_STARTED, E.STEP_WAITING), event
             steps[place] = event.type
             continue
+        if event.type is E.BATCH_PROGRESS:
+            assert run is E.RUN_STARTED, (event, run)
+            continue
         if event.type in _PLACE or (event.type is E.RUN_QUEUED and run is E.RUN_STARTED):
             # Given and given back; a run that goes on and finds no room queues once more.
             assert run in (E.RUN_QUEUED, E.RUN_RESUMED, E.RUN_STARTED), (event, run)

@@ -36,7 +36,7 @@ from store.steps import StepRow
 from tests.grammar import check_log
 from worker.build import build
 from worker.settings import Settings
-from workflows.contract import RUN, TASK_TIMEOUT, RunInput, workflow_id
+from workflows.contract import BATCH, RUN, TASK_TIMEOUT, BatchInput, RunInput, workflow_id
 
 #: Seconds after which a run that should have ended is called stuck.
 PATIENCE = 60.0
@@ -91,9 +91,10 @@ class House:
         return run.id
 
     async def dispatch(self, run: RunRow) -> None:
+        batch = run.lanes is not None
         await self.client.start_workflow(
-            RUN,
-            RunInput(run=run.id, n=run.n),
+            BATCH if batch else RUN,
+            BatchInput(run=run.id, n=run.n) if batch else RunInput(run=run.id, n=run.n),
             id=workflow_id(run.id, run.n),
             task_queue=self.queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

@@ -7,6 +7,7 @@ The path decides the answer:
 * `/held/…` answers when `released` is set.
 * `/status/CODE/…` answers with that status.
 * `/flaky/N/…` answers 503 to the first N deliveries of that path, then 200.
+* `/each/N/…` answers 503 to every Nth delivery of that path, and 200 to the others.
 * `/big/BYTES/…` answers that many bytes of text.
 * anything else answers 200 at once.
 
@@ -85,7 +86,8 @@ class Receiver:
             while (delivery := await _read(reader)) is not None:
                 self.deliveries.append(delivery)
                 self._seen[delivery.path] += 1
-                writer.write(await self._answered(delivery, reader))
+                n = self._seen[delivery.path]
+                writer.write(await self._answered(delivery, n, reader))
                 await writer.drain()
                 self.answered += 1
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -94,9 +96,9 @@ class Receiver:
             self._open.discard(writer)
             writer.close()
 
-    async def _answered(self, delivery: Delivery, reader: asyncio.StreamReader) -> bytes:
-        """The answer, unless the client goes before it is due."""
-        answer = asyncio.create_task(self._answer(delivery))
+    async def _answered(self, delivery: Delivery, n: int, reader: asyncio.StreamReader) -> bytes:
+        """The answer to the nth delivery of its path, unless the client goes before it is due."""
+        answer = asyncio.create_task(self._answer(delivery, n))
         self.waiting += 1
         try:
             while not answer.done():
@@ -108,8 +110,7 @@ class Receiver:
             answer.cancel()
             self.waiting -= 1
 
-    async def _answer(self, delivery: Delivery) -> bytes:
-        n = self._seen[delivery.path]
+    async def _answer(self, delivery: Delivery, n: int) -> bytes:
         status = 200
         text = json.dumps({"path": delivery.path, "n": n}).encode()
         match delivery.path.split("?")[0].split("/")[1:3]:
@@ -123,6 +124,8 @@ class Receiver:
                 status = int(code)
             case ["flaky", failures]:
                 status = 503 if n <= int(failures) else 200
+            case ["each", many]:
+                status = 503 if n % int(many) == 0 else 200
             case ["big", size]:
                 text = json.dumps("x" * int(size)).encode()
             case _:

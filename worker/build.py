@@ -21,6 +21,7 @@ from temporalio.worker import (
 from activities.base import Clients
 from activities.clients.agents import Agents
 from activities.clients.assessments import Assessments
+from activities.clients.buckets import Buckets
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
 from activities.clients.mail import Mail
@@ -31,14 +32,17 @@ from activities.clients.shell import Shell
 from activities.clients.temporal_activities import TemporalActivities
 from activities.clients.waits import Waits
 from activities.definitions import Definitions
+from activities.doing import Desk
 from activities.ledger import Ledger
 from activities.perform import Performer
 from activities.registry import catalog, step_types
 from activities.scopes import Scopes
 from activities.secrets import Vault
+from activities.windows import Windows
 from store.database import Database
 from store.sealing import Keyring
 from worker.settings import Settings
+from workflows.batch import BatchWorkflow
 from workflows.call import CallWorkflow
 from workflows.run import RunWorkflow
 
@@ -81,9 +85,12 @@ async def build(
             records=Records(database),
             assessments=Assessments(database, runs),
             mail=Mail(settings.mail_server, settings.smtp_from),
+            buckets=Buckets(database, http, settings.files),
         )
         vault = Vault(database, Keyring.parse(settings.secrets_key.get_secret_value()))
-        performer = Performer(database, definitions, scopes, clients, vault, worker_id)
+        desk = Desk(database, clients, vault, worker_id)
+        performer = Performer(desk, definitions, scopes)
+        windows = Windows(desk, definitions, catalog(), types, runs)
         ledger = Ledger(
             database, definitions, scopes, catalog(), client, settings.max_concurrent_runs
         )
@@ -91,15 +98,18 @@ async def build(
             client,
             task_queue=settings.task_queue,
             identity=worker_id,
-            workflows=[RunWorkflow, CallWorkflow],
+            workflows=[RunWorkflow, BatchWorkflow, CallWorkflow],
             activities=[
                 ledger.open_scheduled,
                 ledger.open_run,
+                ledger.open_batch,
+                ledger.close_batch,
                 ledger.park_run,
                 ledger.place_run,
                 ledger.record,
                 ledger.close_loop,
                 ledger.close_run,
+                windows.perform_lanes,
                 performer.call_is_wanted,
                 *(performer.activity(name, step) for name, step in types.items()),
             ],

@@ -97,6 +97,11 @@ class Settings(BaseSettings):
         pattern=r"^$|^[^\s@]+@[^\s@]+$",
         description="The address that mail comes from.",
     )
+    files_dir: str = Field(
+        default="",
+        alias="SIGNALBOX_FILES_DIR",
+        description="The directory that buckets of kind `file` are in; without one they fail.",
+    )
     script_sandbox: Literal["auto", "none"] = Field(
         default="auto",
         alias="SIGNALBOX_SCRIPT_SANDBOX",
@@ -132,6 +137,11 @@ class Settings(BaseSettings):
         """Where mail is given to; None when there is none."""
         url = self.smtp_url.get_secret_value()
         return MailServer.parse(url) if url else None
+
+    @property
+    def files(self) -> Path | None:
+        """The directory of buckets that are files; None when there is none."""
+        return Path(self.files_dir) if self.files_dir else None
 
     @property
     def ai(self) -> Access:

@@ -9,17 +9,20 @@ from typing import ClassVar
 from pydantic import BaseModel
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 
+from engine.batch import BATCH, BatchOpened
 from engine.book import ADMIT, RUN, TASK_TIMEOUT, WAKE, Due, execution_id
 from engine.facts import Facts
 from engine.plan import Plan
 
 __all__ = [
     "ADMIT",
+    "BATCH",
     "DATA_CONVERTER",
     "PAUSE",
     "RUN",
     "TASK_TIMEOUT",
     "WAKE",
+    "BatchInput",
     "RunInput",
     "workflow_id",
 ]
@@ -77,3 +80,22 @@ class Carried(BaseModel):
 
     plan: Plan
     facts: Facts
+
+
+class BatchInput(BaseModel):
+    """What `BatchWorkflow` starts with.
+
+    Attributes:
+        carried: what it carried over to itself, after continue-as-new.
+    """
+
+    run: str
+    n: int = 1
+    carried: "CarriedBatch | None" = None
+
+
+class CarriedBatch(BaseModel):
+    """A batch in the middle: what it began with, and the next window."""
+
+    opened: BatchOpened
+    next: int

@@ -20,6 +20,7 @@ from temporalio.exceptions import (
 )
 from temporalio.workflow import ActivityCancellationType
 
+from engine.batch import WINDOW, WindowCall, WindowDone
 from engine.call import StepCall
 from engine.facts import OUTCOME_UNKNOWN, Failure
 from engine.outcomes import Answer
@@ -34,6 +35,8 @@ LOSSES = 20
 HEARTBEAT = timedelta(seconds=5)
 #: A local activity that takes longer than this is stuck: it should have been handed over.
 LOCAL = timedelta(seconds=20)
+#: What a window of lanes may take, each attempt of it: its steps have their own bounds.
+LONGEST_WINDOW = timedelta(days=30)
 #: Added to a step's own time, which the wrapper enforces.
 GRACE = timedelta(seconds=30)
 
@@ -128,6 +131,44 @@ async def _ordinary(planned: PlannedStep, call: StepCall) -> Answer | Failure:
     except FailureError as error:
         return _unwrap(error, call)
     return answer
+
+
+async def window(call: WindowCall) -> WindowDone | Failure:
+    """Carry out a window of lanes, for as long as it takes."""
+    try:
+        done: WindowDone = await workflow.execute_activity(
+            WINDOW,
+            call,
+            result_type=WindowDone,
+            start_to_close_timeout=LONGEST_WINDOW,
+            heartbeat_timeout=HEARTBEAT,
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(seconds=1),
+                backoff_coefficient=1.5,
+                maximum_interval=timedelta(seconds=10),
+                maximum_attempts=LOSSES,
+            ),
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+    except FailureError as error:
+        return _lost(error)
+    return done
+
+
+def _lost(error: FailureError) -> Failure:
+    """Why a window could not be carried out.
+
+    Raises:
+        CancelledError: it is no failure: it was cancelled.
+    """
+    cause = error.cause if isinstance(error, ActivityError) else error
+    if isinstance(cause, CancelledError):
+        raise cause
+    return Failure(
+        code="worker_lost",
+        message="A window of entities was lost with its worker, again and again.",
+        retryable=False,
+    )
 
 
 def _whole(planned: PlannedStep) -> timedelta:

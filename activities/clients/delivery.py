@@ -21,14 +21,19 @@ from engine.errors import StepError
 _SECRET = re.compile(r"whsec_(?:[A-Za-z0-9+/]{4}){8,22}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
-def _is_a_secret(text: str) -> str:
-    if not _SECRET.fullmatch(text):
+def is_a_secret(text: str) -> bool:
+    """Whether messages can be signed with it."""
+    return _SECRET.fullmatch(text) is not None
+
+
+def _checked(text: str) -> str:
+    if not is_a_secret(text):
         raise ValueError("must be `whsec_` and 24 bytes or more in base64")
     return text
 
 
 #: In a configuration: what messages are signed with.
-Secret = Annotated[str, AfterValidator(_is_a_secret)]
+Secret = Annotated[str, AfterValidator(_checked)]
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ async def deliver(http: HttpDoor, message: Message, key: str, timeout: float) ->
     Raises:
         StepError: `http_status`, or a code of the door.
     """
-    content = json.dumps(message.payload, ensure_ascii=False, separators=(",", ":"))
+    content = as_json(message.payload)
     at = datetime.now(UTC)
     headers = {
         **message.headers,
@@ -65,14 +70,32 @@ async def deliver(http: HttpDoor, message: Message, key: str, timeout: float) ->
     }
     if message.secret is not None:
         headers["webhook-signature"] = Webhook(message.secret).sign(key, at, content)
+    return await hand_over(
+        http, message.method, message.url, headers, content.encode(), timeout=timeout
+    )
+
+
+def as_json(value: JsonValue) -> str:
+    """The value as it is sent."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+async def hand_over(
+    http: HttpDoor,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes,
+    *,
+    timeout: float,
+) -> int:
+    """Send what has to be taken; the status of the answer, which is a 2xx.
+
+    Raises:
+        StepError: `http_status`, or a code of the door.
+    """
     try:
-        answer = await http.request(
-            message.method,
-            message.url,
-            headers=headers,
-            content=content.encode(),
-            timeout=timeout,
-        )
+        answer = await http.request(method, url, headers=headers, content=content, timeout=timeout)
     except HttpDoorError as error:
         raise StepError(error.code, str(error), retryable=error.retryable) from error
     if not 200 <= answer.status_code < 300:

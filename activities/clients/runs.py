@@ -16,6 +16,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from engine.batch import BATCH
 from engine.book import RUN, TASK_TIMEOUT, RunRef
 from engine.call import StepCall
 from engine.catalog import Catalog
@@ -131,7 +132,7 @@ class Runs:
         try:
             with suppress(WorkflowAlreadyStartedError):
                 await self._client.start_workflow(
-                    RUN,
+                    RUN if row.lanes is None else BATCH,
                     RunRef(run=row.id, n=row.n),
                     id=row.temporal_id,
                     task_queue=self._task_queue,

@@ -75,4 +75,5 @@ STEP = StepType(
     "`task_queue_refused`, `input_too_large`, `input_invalid`, `output_too_large`, "
     "`output_invalid`.",
     lane="long",
+    per_entity=False,
 )

@@ -50,4 +50,5 @@ STEP = StepType(
     output='`{"assessment_id": "cbqsrw_…"}`.',
     errors="`vendor_not_found`, `service_not_found` (neither retried).",
     lane="short",
+    per_entity=False,
 )

@@ -65,4 +65,5 @@ STEP = StepType(
     lane="decides",
     expressions=("items",),
     body="steps",
+    per_entity=False,
 )

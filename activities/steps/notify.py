@@ -2,9 +2,10 @@
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, StrictBool, model_validator
 
 from activities.base import StepConfig, StepContext, StepType
 from activities.clients.delivery import Message, Secret, deliver
@@ -19,6 +20,10 @@ class Config(StepConfig):
     "message", "run": {"id", "workflow_id", "workflow_name"}}` as its body, and is signed as that of
     a [`webhook`](#webhook) step. `Message-ID` and `Idempotency-Key` are made of the step's stable
     key, so that what comes twice can be dropped.
+
+    In a batch each entity has its message. With `once` there is one message, when all of them are
+    done, and instead of `entity` its texts see `batch`, which is `{"total", "completed",
+    "failed"}`. Outside of batches `once` changes nothing.
     """
 
     channel: Literal["email", "webhook"] = Field(description="How they are told.")
@@ -35,11 +40,16 @@ class Config(StepConfig):
     )
     message: JsonValue = Field(
         default=None,
-        description="A text, or any value, which is written as JSON; which run it is when left "
-        "out.",
+        description="A text, or any value, which is written as JSON; when left out, which run it "
+        "is and which entity, or how many entities are done.",
     )
     secret: Secret | None = Field(
         default=None, description="For `webhook`: `whsec_` and base64; signs it when given."
+    )
+    once: StrictBool = Field(
+        default=False,
+        description="Written as `true`: in a batch one message when all entities are done, not one "
+        "for each.",
     )
 
     @model_validator(mode="after")
@@ -65,7 +75,7 @@ async def run(config: Config, context: StepContext) -> Done:
     subject = _line(config.subject or "") or _line(name)
     message = config.message
     if message is None:
-        message = f"This is run {here['id']} of the workflow '{name}'."
+        message = f"This is run {here['id']} of the workflow '{name}'{_about(context.scope)}."
     if config.to is not None:
         text = message if isinstance(message, str) else _written(message)
         letter = Letter(config.to, subject, f"{text}\n")
@@ -79,6 +89,16 @@ async def run(config: Config, context: StepContext) -> Done:
         request = Message(config.url, told, secret=config.secret)
         await deliver(context.clients.http, request, context.key, context.timeout)
     return Done(output={"delivered_at": int(time.time())})
+
+
+def _about(scope: Mapping[str, JsonValue]) -> str:
+    """What the usual message adds of a batch, or of the record that it is about."""
+    match scope:
+        case {"batch": {"total": total, "completed": completed, "failed": failed}}:
+            return f": of {total} entities {completed} are completed and {failed} have failed"
+        case {"entity": {"id": id, "type": type}}:
+            return f", about {type} {id}"
+    return ""
 
 
 def _line(text: str) -> str:
@@ -96,5 +116,7 @@ STEP = StepType(
     errors="`http_status`, those of the [outgoing door](egress.md), `mail_not_configured`, "
     "`mail_refused` and `mail_failed`.",
     lane="short",
+    reads_input=True,
     secrets=True,
+    whole="once",
 )

@@ -84,7 +84,9 @@ STEP = StepType(
     config=Config,
     run=run,
     output='the output of the run; with `"wait": false` at once `{"run_id": "run_…"}`.',
-    errors="`workflow_not_found`, `workflow_not_runnable`, `input_invalid`, `run_chain_too_deep`, "
-    "`child_cancelled`, `child_deleted` (none of them retried), and `child_failed`.",
+    errors="`workflow_not_found`, `workflow_not_runnable`, `workflow_is_batch`, `input_invalid`, "
+    "`run_chain_too_deep`, `child_cancelled`, `child_deleted` (none of them retried), and "
+    "`child_failed`.",
     lane="short",
+    per_entity=False,
 )

@@ -101,4 +101,5 @@ STEP = StepType(
     "`mail_not_configured`, `mail_refused` and `mail_failed`.",
     lane="short",
     secrets=True,
+    per_entity=False,
 )

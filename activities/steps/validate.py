@@ -35,8 +35,8 @@ class Config(StepConfig):
     )
     value: JsonValue = Field(
         default=None,
-        description="The object that has the fields; where the key is left out, the fields of the "
-        "record that started the run (`entity.fields`), or else its `input`.",
+        description="The object that has the fields; where the key is left out, those of "
+        "the record that the run or the batch's lane is about (`entity.fields`), or else `input`.",
     )
     on_fail: Literal["fail", "skip", "warn"] = Field(
         default="fail",
@@ -47,7 +47,7 @@ class Config(StepConfig):
 
 async def run(config: Config, context: StepContext) -> Done | Skip:
     """Look at every rule; what is broken fails the step, skips it, or is in its output."""
-    record = config.value if "value" in config.model_fields_set else _subject(context)
+    record = config.value if "value" in config.model_fields_set else context.record
     if not isinstance(record, dict):
         raise StepError(
             "not_an_object",
@@ -66,11 +66,6 @@ async def run(config: Config, context: StepContext) -> Done | Skip:
     if found and config.on_fail == "skip":
         return Skip(reason=f"Not valid: {_told(found)}")
     return Done(output={"valid": not found, "errors": [one._asdict() for one in found]})
-
-
-def _subject(context: StepContext) -> JsonValue:
-    entity = context.scope.get("entity")
-    return entity.get("fields") if isinstance(entity, dict) else context.scope.get("input")
 
 
 def _told(found: list[Broken]) -> str:

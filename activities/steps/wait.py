@@ -162,4 +162,5 @@ STEP = StepType(
     lane="decides",
     expressions=("condition", "match"),
     live=True,
+    per_entity=False,
 )

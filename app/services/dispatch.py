@@ -24,7 +24,16 @@ from store import runs, terminations
 from store.database import Database, Tx
 from store.places import Execution
 from store.runs import RunRow
-from workflows.contract import ADMIT, PAUSE, RUN, TASK_TIMEOUT, WAKE, RunInput
+from workflows.contract import (
+    ADMIT,
+    BATCH,
+    PAUSE,
+    RUN,
+    TASK_TIMEOUT,
+    WAKE,
+    BatchInput,
+    RunInput,
+)
 
 T = TypeVar("T")
 
@@ -58,11 +67,12 @@ class Dispatch:
         Raises:
             Unavailable: Temporal does not answer. The run stays queued.
         """
+        batch = run.lanes is not None
         with suppress(WorkflowAlreadyStartedError):
             await _reach(
                 self._client.start_workflow(
-                    RUN,
-                    RunInput(run=run.id, n=run.n),
+                    BATCH if batch else RUN,
+                    BatchInput(run=run.id, n=run.n) if batch else RunInput(run=run.id, n=run.n),
                     id=run.temporal_id,
                     task_queue=self._task_queue,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

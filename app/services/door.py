@@ -47,8 +47,8 @@ def malformed(message: str) -> Refused:
     return Refused(400, "bad_request", message)
 
 
-def parse(body: bytes) -> Any:
-    """Read strict JSON.
+def parse(body: bytes, nodes: int = MOST_NODES) -> Any:
+    """Read strict JSON of at most so many values.
 
     Raises:
         Refused: it is not UTF-8 or not JSON, has NaN, infinity, a number beyond 64 bits, a
@@ -64,7 +64,7 @@ def parse(body: bytes) -> Any:
         ) from None
     except RecursionError:
         raise too_deep() from None
-    measure(value)
+    measure(value, nodes)
     return value
 
 
@@ -106,7 +106,7 @@ def too_deep() -> Refused:
     return malformed(f"The JSON is nested deeper than {DEEPEST} levels.")
 
 
-def measure(value: Any) -> None:
+def measure(value: Any, most: int = MOST_NODES) -> None:
     """Bound depth, nodes and strings; level by level, so that depth costs no recursion.
 
     Raises:
@@ -117,8 +117,8 @@ def measure(value: Any) -> None:
     depth = 0
     while level:
         nodes += len(level)
-        if nodes > MOST_NODES:
-            raise malformed(f"The JSON has more than {MOST_NODES} values.")
+        if nodes > most:
+            raise malformed(f"The JSON has more than {most} values.")
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):
@@ -182,7 +182,7 @@ class Door:
         app: what stands behind the door.
         answer: makes the response to what is refused before anything has read the body.
         bounds: of every body; the usual ones when not given.
-        others: of those that are sent to these paths.
+        others: of those that are sent to these paths, in which `*` stands for one segment.
     """
 
     def __init__(
@@ -195,19 +195,28 @@ class Door:
         self._app = app
         self._answer = answer
         self._bounds = bounds or Bounds()
-        self._others = others
+        self._others = {tuple(path.split("/")): other for path, other in others.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, with a `receive` that counts and looks at the clock."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        bounds = self._others.get(scope["path"], self._bounds)
+        bounds = self._bounds_of(scope["path"])
         refused = _refuse_unread(scope, bounds)
         if refused is not None:
             await self._answer(scope["path"], refused)(scope, receive, _marked(send))
             return
         await self._app(scope, _counting(receive, bounds), _marked(send))
+
+    def _bounds_of(self, path: str) -> Bounds:
+        segments = path.split("/")
+        for pattern, bounds in self._others.items():
+            if len(pattern) == len(segments) and all(
+                wanted in ("*", sent) for wanted, sent in zip(pattern, segments, strict=True)
+            ):
+                return bounds
+        return self._bounds
 
 
 def _refuse_unread(scope: Scope, bounds: Bounds) -> Refused | None:

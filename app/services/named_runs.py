@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.services.acceptance import require_plain
 from app.services.auth import Caller
 from app.services.dispatch import Dispatch
 from app.services.failpoints import failpoint
@@ -95,7 +96,7 @@ class ByName:
 
         Raises:
             NotFound: there is no such workflow.
-            Conflict: it is not active.
+            Conflict: it is not active, or for entities (`workflow_is_batch`).
             Undispatched: Temporal does not answer. The run stays queued and the sweeper starts it;
                 so does the same key.
         """
@@ -105,6 +106,7 @@ class ByName:
             if earlier := recall(tx, caller.org_id, once):
                 return earlier, runs.by_id(tx, earlier.made)
             workflow = enabled(tx, caller.org_id, name)
+            require_plain(self._versions, tx, workflow)
             run = runs.accept(
                 tx,
                 NewRun(

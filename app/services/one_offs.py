@@ -11,9 +11,10 @@ from typing import Any
 from app.services.auth import Caller
 from app.services.named_runs import enabled, require_possible
 from app.services.once import Answered, Once, keep, recall
+from app.services.schedules import BY_HAND
 from app.services.timetable import Timetable
 from engine.errors import Invalid, Unavailable
-from store import clock, one_offs
+from store import clock, latest, one_offs
 from store.database import Database, Tx
 from store.one_offs import OneOff
 
@@ -49,7 +50,8 @@ class OneOffs:
         Raises:
             NotFound: there is no such workflow.
             Conflict: it is not active (`workflow_archived`, `workflow_disabled`).
-            Invalid: the time is not in the future (`scheduled_for_in_past`).
+            Invalid: the time is not in the future (`scheduled_for_in_past`), or the workflow is for
+                entities (`workflow_not_direct_runnable`).
         """
         require_possible(name)
 
@@ -57,6 +59,8 @@ class OneOffs:
             if earlier := recall(tx, caller.org_id, once):
                 return earlier
             workflow = enabled(tx, caller.org_id, name, archived="workflow_archived")
+            if latest.entity_type(tx, workflow):
+                raise Invalid(BY_HAND, code="workflow_not_direct_runnable")
             if run_at <= clock.now():
                 message = "scheduled_for must be in the future."
                 raise Invalid(message, code="scheduled_for_in_past")

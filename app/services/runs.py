@@ -1,6 +1,6 @@
 """Things done to runs: start, cancel, pause, resume, terminate, delete.
 
-A run is accepted by one transaction and dispatched after it; a verb is written as an intent first
+A run is accepted as `app.services.acceptance` says; a verb is written as an intent first
 and told to Temporal then. Whatever is lost in between, the sweeper does again.
 """
 
@@ -12,23 +12,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from app.services.acceptance import accepted, held, require_fitting, require_plain
 from app.services.auth import Caller
 from app.services.dispatch import Dispatch
-from app.services.failpoints import failpoint
-from app.services.once import Answered, Once, keep, recall
+from app.services.once import Answered, Once
 from app.services.versions import Versions
 from engine.catalog import Catalog
-from engine.errors import Conflict, Invalid, NotFound, Unavailable
-from engine.lifecycle import TERMINAL, DefinitionStatus
-from engine.schema import check_input
+from engine.errors import Conflict, NotFound, Unavailable
+from engine.lifecycle import TERMINAL
 from store import executions, runs, terminations, workflows
 from store.database import Database, Tx
 from store.runs import NewRun, RunRow
 
 log = logging.getLogger("signalbox.runs")
 
-#: Workflows that may be run by hand; contracts C-q4.
-RUNNABLE = frozenset({DefinitionStatus.ACTIVE, DefinitionStatus.DRAFT})
 #: Seconds that a cancel waits to see the run cancelled, and how often it looks.
 _CANCEL_PATIENCE = 2.0
 _LOOK = 0.05
@@ -42,15 +39,6 @@ class Start:
     input: dict[str, Any]
     trigger: str
     surface: str
-
-
-class _UncheckedError(Exception):
-    """The input has to fit a schema and was not compared with it yet."""
-
-    def __init__(self, version: int, schema: dict[str, Any]) -> None:
-        super().__init__(version)
-        self.version = version
-        self.schema = schema
 
 
 class Runs:
@@ -87,55 +75,23 @@ class Runs:
 
         Raises:
             NotFound: there is no such workflow.
-            Conflict: the workflow is paused or archived.
+            Conflict: the workflow is paused or archived, or for entities (`workflow_is_batch`).
             Invalid: the input does not fit the workflow's `input_schema`, or the key came before
                 with another body (`idempotency_key_reused`).
         """
-        fits: int | None = None
-        while True:
-            try:
-                answered, run = await self._database.write(
-                    partial(self._begin, caller.org_id, wanted, once, answer, fits)
-                )
-                break
-            except _UncheckedError as unchecked:
-                # Outside of the transaction, which would keep all other writers waiting.
-                problems = await asyncio.to_thread(check_input, unchecked.schema, wanted.input)
-                if problems:
-                    message = "The input does not fit the input_schema of the workflow."
-                    raise Invalid(message, problems=problems) from None
-                fits = unchecked.version
-        failpoint("accept.after_commit")
-        if run is not None:
-            await self._dispatch.attempt(run)
-            failpoint("accept.after_dispatch")
-        return answered
+        return await accepted(
+            self._database,
+            self._dispatch,
+            caller.org_id,
+            once,
+            answer,
+            partial(self._accept, caller.org_id, wanted),
+        )
 
-    def _begin(
-        self,
-        org_id: str,
-        wanted: Start,
-        once: Once | None,
-        answer: Callable[[RunRow], Answered],
-        fits: int | None,
-        tx: Tx,
-    ) -> tuple[Answered, RunRow | None]:
-        """The earlier answer of the key, or a new run; `fits` is the version that was checked."""
-        if earlier := recall(tx, org_id, once):
-            return earlier, None
-        run = self._accept(tx, org_id, wanted, fits)
-        answered = answer(run)
-        keep(tx, org_id, once, answered)
-        failpoint("accept.before_commit")
-        return answered, run
-
-    def _accept(self, tx: Tx, org_id: str, wanted: Start, fits: int | None) -> RunRow:
-        workflow = workflows.hold(tx, org_id, wanted.workflow_id)
-        if workflow.status not in RUNNABLE:
-            raise Conflict(f"The workflow is {workflow.status} and cannot be run.")
-        schema = self._versions.get(tx, workflow.id, workflow.version).input_schema
-        if schema is not None and fits != workflow.version:
-            raise _UncheckedError(workflow.version, schema)
+    def _accept(self, org_id: str, wanted: Start, tx: Tx, fits: int | None) -> RunRow:
+        workflow = held(tx, org_id, wanted.workflow_id)
+        version = require_plain(self._versions, tx, workflow)
+        require_fitting(workflow, version, wanted.input, fits)
         return runs.accept(
             tx,
             NewRun(

@@ -22,7 +22,7 @@ from app.services.timetable import MOST_TIMES, NotThere, Timetable
 from engine.errors import Conflict, Invalid, Problem, Unavailable
 from engine.schedule import Overlap
 from engine.schema import check_input
-from store import clock, idempotency, schedules, starts, workflows
+from store import clock, idempotency, latest, schedules, starts, workflows
 from store.clock import SECOND
 from store.database import Database, Tx
 from store.schedules import ScheduleRow, Terms
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("signalbox.schedules")
 
+#: Why a workflow that is for entities has no schedule.
+BY_HAND = "The workflow is for entities, and only a list of them starts it."
 #: Starts that one backfill may ask for.
 MOST_STARTS = 500
 #: The last moment that Temporal knows times of; microseconds.
@@ -94,6 +96,7 @@ class Schedules:
 
         Raises:
             NotFound: there is no such workflow.
+            Conflict: the workflow is for entities.
             Invalid: the input does not fit the workflow's `input_schema`, the key came before with
                 another body, or Temporal does not know the zone.
         """
@@ -102,6 +105,9 @@ class Schedules:
         def work(tx: Tx) -> tuple[Answered, ScheduleRow | None]:
             if earlier := recall(tx, caller.org_id, once):
                 return earlier, None
+            workflow = workflows.hold(tx, caller.org_id, workflow_id)
+            if latest.entity_type(tx, workflow):
+                raise Conflict(BY_HAND)
             row = schedules.create(tx, caller.org_id, workflow_id, terms)
             answered = answer(row)
             keep(tx, caller.org_id, once, answered)

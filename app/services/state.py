@@ -6,11 +6,14 @@ from app.services.agents import Agents
 from app.services.assessments import Assessments
 from app.services.audit import Audit
 from app.services.auth import Auth
+from app.services.batches import Batches
+from app.services.buckets import Buckets
 from app.services.dispatch import Dispatch
 from app.services.entities import Entities
 from app.services.entity_types import EntityTypes
 from app.services.health import Health
 from app.services.imports import Imports
+from app.services.jobs import Jobs
 from app.services.keys import Keys
 from app.services.named_runs import ByName
 from app.services.one_offs import OneOffs
@@ -40,6 +43,8 @@ class State:
     runs: Runs
     by_name: ByName
     run_pages: RunPages
+    batches: Batches
+    jobs: Jobs
     schedules: Schedules
     one_offs: OneOffs
     secrets: Secrets
@@ -48,5 +53,6 @@ class State:
     entity_types: EntityTypes
     entities: Entities
     imports: Imports
+    buckets: Buckets
     tail: Tail
     health: Health

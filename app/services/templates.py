@@ -130,9 +130,10 @@ class Templates:
         """
         template, content = await self.get(caller, template_id)
         definition = content.definition | {"name": name or template.name}
-        return await self._workflows.create(
+        row, _ = await self._workflows.create(
             caller, NewWorkflow(definition, DefinitionStatus.DRAFT, "manual", [])
         )
+        return row
 
     async def create(self, caller: Caller, new: NewTemplate) -> tuple[Template, Content]:
         """Make a template of a workflow; it keeps what it was made of, whatever becomes of that.

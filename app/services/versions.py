@@ -17,10 +17,16 @@ _ROOM = 1_024
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a workflow; `input_schema` is what the input of its runs has to fit."""
+    """A version of a workflow.
+
+    Attributes:
+        input_schema: what the input of its runs has to fit.
+        entity_type: the id of the type whose entities its runs are for.
+    """
 
     steps: tuple[Outline, ...]
     input_schema: dict[str, Any] | None
+    entity_type: str | None = None
 
 
 class Versions:
@@ -41,7 +47,7 @@ class Versions:
         if known is None:
             definition: dict[str, Any] = workflows.version(tx, *key).definition
             steps = outline(definition["steps"], self._catalog)
-            known = Version(steps, definition.get("input_schema"))
+            known = Version(steps, definition.get("input_schema"), definition.get("entity_type"))
             if len(self._known) >= _ROOM:
                 self._known.clear()
             self._known[key] = known

@@ -19,7 +19,7 @@ from engine.expressions.syntax import (
 )
 from engine.expressions.values import kind
 
-ROOTS = frozenset({"input", "steps", "item", "index", "run", "entity", "event", "secrets"})
+ROOTS = frozenset({"input", "steps", "item", "index", "run", "entity", "event", "batch", "secrets"})
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@
     shape      keys, types and configurations, step by step
     links      depends_on, catch, fallback and branch targets, and the cycles they make
     mentions   expressions: their syntax, and which steps they look at
+    batches    what a step cannot be that runs once for every entity
 
-The last three read sketches: steps as far as they can be read, however broken the document is, so
-that one mistake never hides another. Source: DESIGN §4, contracts §3.3 (the seed's two messages are
-kept to the letter).
+All but the first two read sketches: steps as far as they can be read, however broken the document
+is, so that one mistake never hides another. Source: DESIGN §4, contracts §3.3 (the seed's two
+messages are kept to the letter).
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from engine.catalog import Catalog
 from engine.definition import MAX_STEPS, Definition
 from engine.errors import Problem
 from engine.schema import schema_problems
+from engine.validation.batches import batch_problems, is_batch, with_known_keys
 from engine.validation.links import link_problems
 from engine.validation.mentions import mention_problems
 from engine.validation.shape import head_problems, step_problems, translated, unreadable
@@ -84,7 +86,10 @@ def _steps_problems(raw: dict[str, JsonValue], catalog: Catalog) -> Iterator[Pro
         message = f"A workflow has at most {MAX_STEPS} steps, loop bodies included; not {total}."
         yield Problem(message, path="steps")
         return
-    scope = sketch_steps(steps, catalog)
+    batch = is_batch(raw)
+    scope = sketch_steps(with_known_keys(steps, catalog) if batch else steps, catalog)
     yield from step_problems(scope, catalog)
     yield from link_problems(scope)
-    yield from mention_problems(scope, raw.get("output"), catalog)
+    yield from mention_problems(scope, raw.get("output"), catalog, batch=batch)
+    if batch:
+        yield from batch_problems(scope, raw.get("output"))

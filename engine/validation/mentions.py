@@ -17,6 +17,7 @@ from engine.expressions import (
     problems,
     references,
 )
+from engine.validation.batches import for_all, unseen, unseen_elsewhere
 from engine.validation.sketch import Scope, Sketch, shown
 from engine.validation.upstream import Upstream
 
@@ -24,8 +25,11 @@ from engine.validation.upstream import Upstream
 ITEM_VARIABLES = ("item", "index")
 
 
-def mention_problems(scope: Scope, output: JsonValue, catalog: Catalog) -> Iterator[Problem]:
+def mention_problems(
+    scope: Scope, output: JsonValue, catalog: Catalog, *, batch: bool = False
+) -> Iterator[Problem]:
     """What is wrong with the templates and expressions of the steps and of the run's output."""
+    whole = for_all(scope) if batch else None
     homes = {step.id: step.scope for step in scope.walk() if step.id}
     before = {id(inner): Upstream(inner) for inner in scope.scopes()}
     for step in scope.walk():
@@ -34,12 +38,14 @@ def mention_problems(scope: Scope, output: JsonValue, catalog: Catalog) -> Itera
                 yield found
                 continue
             yield from (step.problem(text, *path) for text in _misplaced(step.scope, found))
+            yield from (step.problem(text, *path) for text in unseen(step, found, whole))
             yield from (step.problem(text, *path) for text in _exposed(step, path, found, catalog))
             for other in sorted(found.steps):
                 text = _mistaken(step, other, homes, found, before)
                 if text:
                     yield step.problem(text, *path)
-    yield from _output_problems(scope, output, homes, catalog)
+    if not batch:
+        yield from _output_problems(scope, output, homes, catalog)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -147,7 +153,7 @@ def _output_problems(
     if wrong:
         return
     found = references(output)
-    for text in _misplaced(scope, found):
+    for text in [*_misplaced(scope, found), *unseen_elsewhere(found)]:
         yield Problem(f"The workflow's output{text}", path="output")
     if found.secrets:
         yield Problem(f"The workflow's output uses secrets{_only_in(catalog)}", path="output")

@@ -56,7 +56,17 @@ _VALID: list[dict[str, Any]] = [
             {"id": "call", "type": "http_request", "config": {"url": "http://127.0.0.1:1/"}},
         ],
     },
+    {
+        "name": "One for entities",
+        "entity_type": "Vendor",
+        "steps": [{"id": "one", "type": "transform", "config": {"output": "{{ entity.id }}"}}],
+    },
 ]
+#: What makes a body of `POST /api/v1/workflows` one that is valid.
+_FOR_ENTITIES: dict[str, Any] = {
+    "entityTypeId": "Vendor",
+    "steps": [{"type": "transform", "config": {"output": "{{ entity.id }}"}}],
+}
 
 
 @schemathesis.hook
@@ -66,6 +76,8 @@ def map_body(context: Any, body: Any) -> Any:
         choice = len(str(body["definition"]))
         if choice % 2:
             return {**body, "definition": _VALID[choice // 2 % len(_VALID)]}
+    if isinstance(body, dict) and body.keys() >= _FOR_ENTITIES.keys() and len(str(body)) % 2:
+        return {**body, **_FOR_ENTITIES}
     return body
 
 

@@ -35,7 +35,7 @@ PARTS = {
         "^/(?!api/v1/|v1/)",
         ("POST /api/workflows", "POST /api/workflows/{workflow_id}/run"),
     ),
-    "by name and batches": ("^/(api/v1|v1)/", ("POST /v1/events",)),
+    "by name and batches": ("^/(api/v1|v1)/", ("POST /v1/events", "POST /api/v1/workflows")),
 }
 
 

@@ -24,6 +24,7 @@ from tests.conftest import TEMPORAL, TUNED
 from tests.foreign import foreign_worker
 from tests.house import House, open_house
 from tests.receiver import Receiver
+from tests.workflow.batching import started
 from tests.workflow.definitions import chain, flow, get, step
 from tests.workflow.patience import until
 from tests.workflow.scheduling import start_behind_a_resumed_run
@@ -158,7 +159,36 @@ async def with_children(house: House, receiver: Receiver) -> list[str]:
     return [run.temporal_id]
 
 
+async def batch(house: House, receiver: Receiver) -> list[str]:
+    """A batch that is paused, resumed and cancelled, and one that ends with a retried notice."""
+    hook = {"url": receiver.url("/slow/0.3/told")}
+    told = {"id": "told", "type": "webhook", "config": hook}
+    records: list[dict[str, Any]] = [{"title": str(n)} for n in range(60)]
+    first = await started(house, records, told, concurrency=2)
+
+    async def halfway(count: int) -> None:
+        await until(lambda: receiver.count("/slow") >= count, "no request")
+
+    await halfway(2)
+    await house.pause(first.run_id)
+    paused = await first.until(RunStatus.PAUSED)
+    await house.resume(first.run_id)
+    await halfway(receiver.count("/slow") + 2)
+    await house.cancel(first.run_id)
+    ended = await first.until()
+    notice = {
+        "id": "notice",
+        "type": "notify",
+        "config": {"channel": "webhook", "url": receiver.url("/flaky/1/x"), "once": True},
+        "retry": {"delay": 0.1},
+    }
+    looked = {"id": "looked", "type": "transform", "config": {"output": 1}}
+    second = await (await started(house, records, looked, notice)).until()
+    return [paused.temporal_id, ended.temporal_id, second.temporal_id]
+
+
 OWN: dict[str, Play] = {
+    "own/batch": batch,
     "own/called": called,
     "own/cancelled": cancelled,
     "own/handed_over": handed_over,

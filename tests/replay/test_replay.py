@@ -15,6 +15,7 @@ from engine.call import StepCall
 from engine.plan import PlannedStep
 from tests.replay.record import FOLDER, OWN, RECORDED
 from workflows import dispatch
+from workflows.batch import BatchWorkflow
 from workflows.call import CallWorkflow
 from workflows.contract import DATA_CONVERTER
 from workflows.run import RunWorkflow
@@ -24,7 +25,7 @@ HISTORIES = sorted(FOLDER.glob("*.json"))
 
 def replayer(runner: WorkflowRunner | None = None) -> Replayer:
     return Replayer(
-        workflows=[RunWorkflow, CallWorkflow],
+        workflows=[RunWorkflow, BatchWorkflow, CallWorkflow],
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
         data_converter=DATA_CONVERTER,
     )
@@ -71,6 +72,8 @@ async def test_a_history_is_replayed_in_the_sandbox() -> None:
         "own-cancelled-1",
         "own-scheduled-1",
         "own-called-2",
+        "own-batch-1",
+        "own-batch-3",
         "own-with_children-1",
     ):
         await replayer(SandboxedWorkflowRunner()).replay_workflow(history(FOLDER / f"{name}.json"))

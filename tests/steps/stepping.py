@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
@@ -11,6 +12,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from activities.base import Clients, StepContext
 from activities.clients.agents import Agents
 from activities.clients.assessments import Assessments
+from activities.clients.buckets import Buckets
 from activities.clients.egress import Egress
 from activities.clients.http import HttpDoor
 from activities.clients.mail import Mail, MailServer
@@ -62,6 +64,7 @@ async def bench(
     access: Access | None = None,
     database: Database | None = None,
     mail: MailServer | None = None,
+    files: Path | None = None,
 ) -> AsyncIterator[Bench]:
     """A bench whose steps may reach these addresses and models; its Temporal is away."""
     kept = database or Database("sqlite:////nonexistent/signalbox.db")
@@ -80,6 +83,7 @@ async def bench(
                 records=Records(kept),
                 assessments=Assessments(kept, runs),
                 mail=Mail(mail, "signalbox@example.com"),
+                buckets=Buckets(kept, http, files),
             )
         )
     if database is None:

@@ -1,4 +1,4 @@
-"""`condition`, `loop`, `transform` and `wait`: they answer from their configuration alone."""
+"""`condition`, `loop`, `transform` and `wait`: those that answer from their configuration alone."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,6 +16,10 @@ from tests.steps.stepping import Bench, bench
 async def on() -> AsyncIterator[Bench]:
     async with bench() as opened:
         yield opened
+
+
+HOLDS: dict[str, Any] = {"field": "a", "operator": "notEmpty"}
+TRIM: dict[str, Any] = {"field": "a", "transform": "trim"}
 
 
 async def failure(on: Bench, name: str, config: dict[str, Any], **context: Any) -> StepError:
@@ -139,13 +143,33 @@ async def test_wait_takes_nothing_for_true(on: Bench) -> None:
 @pytest.mark.parametrize(
     ("name", "config", "where"),
     [
-        ("condition", {}, "expression"),
+        ("condition", {}, ""),
+        ("condition", {"expression": "true", "field": "a", "operator": "empty"}, ""),
+        ("condition", {"field": "a"}, ""),
+        ("condition", {"operator": "eq", "value": 1}, ""),
+        ("condition", {"field": "a", "operator": "eq"}, ""),
+        ("condition", {"field": "a", "operator": "is", "value": 1}, "operator"),
+        ("condition", {"field": "a", "operator": "in", "value": 1}, "value"),
+        ("condition", {"field": "a", "operator": "gt", "value": [1]}, "value"),
+        ("condition", {"field": "a", "operator": "empty", "value": 1}, "value"),
+        ("condition", {"expression": "true", "value": 1}, ""),
+        ("condition", {"all": []}, "all"),
+        ("condition", {"any": [{"field": "a", "operator": "eq"}]}, "any"),
+        ("condition", {"all": [HOLDS], "any": [HOLDS]}, ""),
+        ("condition", {"all": [{"all": [HOLDS] * 101}, {"any": [HOLDS] * 100}]}, ""),
+        ("condition", {**HOLDS, "onFalse": "skip"}, "onFalse"),
+        ("condition", {"expression": "true", "onFalse": "stop", "then": ["a"]}, ""),
         ("condition", {"expression": "true", "otherwise": []}, "otherwise"),
         ("loop", {"items": [], "steps": []}, "steps"),
         ("loop", {"items": 3, "steps": BODY}, "items"),
         ("loop", {"items": [], "steps": BODY, "concurrency": 0}, "concurrency"),
         ("loop", {"items": [], "steps": BODY, "max_iterations": 100_001}, "max_iterations"),
-        ("transform", {}, "output"),
+        ("transform", {}, ""),
+        ("transform", {"output": 1, "transforms": [TRIM]}, ""),
+        ("transform", {"transforms": []}, "transforms"),
+        ("transform", {"transforms": [{**TRIM, "transform": "reverse"}]}, "transforms"),
+        ("transform", {"transforms": [{**TRIM, "to": "a"}]}, "transforms"),
+        ("transform", {"transforms": [{"transform": "trim"}]}, "transforms"),
         ("wait", {}, ""),
         ("wait", {"duration": 1, "condition": "true"}, ""),
         ("wait", {"duration": -1}, "duration"),

@@ -20,7 +20,8 @@ def test_every_file_is_a_step_type() -> None:
 def test_a_type_names_keys_that_its_configuration_has(name: str) -> None:
     step = step_types()[name]
     keys = {field.alias or key for key, field in step.config.model_fields.items()}
-    assert {*step.expressions, *step.targets, *([step.body] if step.body else [])} <= keys
+    singles = {key for key in (step.body, step.whole) if key}
+    assert {*step.expressions, *step.targets, *singles} <= keys
     assert step.config.model_config["extra"] == "forbid"
 
 

@@ -81,6 +81,25 @@ async def test_without_words_it_says_which_run_it_is(
     assert "webhook-signature" not in sent.headers
 
 
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({"entity": RECORD}, "about Page ef"),
+        (
+            {"batch": {"total": 12, "completed": 9, "failed": 3}},
+            "of 12 entities 9 are completed and 3 have failed",
+        ),
+    ],
+)
+async def test_in_a_batch_it_says_which_entity_or_how_many(
+    on: Bench, receiver: Receiver, seen: dict[str, JsonValue], words: str
+) -> None:
+    config = {"channel": "webhook", "url": receiver.url(), "once": "batch" in seen}
+    await on.run("notify", config, scope={"run": RUN, "input": {}, **seen})
+    (sent,) = receiver.deliveries
+    assert words in json.loads(sent.body)["message"]
+
+
 async def test_it_tells_by_mail() -> None:
     config = {
         "channel": "email",
@@ -138,7 +157,7 @@ async def test_who_is_not_reached_is_a_failure(on: Bench, receiver: Receiver) ->
         ({"channel": "webhook"}, "'webhook' needs 'url'"),
         ({"channel": "webhook", "url": "http://a", "to": "a@b.example"}, "takes no 'to'"),
         ({"channel": "webhook", "url": "http://a", "secret": "hushhush"}, "`whsec_`"),
-        ({"channel": "webhook", "url": "http://a", "once": True}, "unknown key 'once'"),
+        ({"channel": "webhook", "url": "http://a", "once": "yes"}, "once"),
         ({"channel": "webhook", "url": "http://a", "subject": ""}, "subject"),
     ],
 )

@@ -1,5 +1,7 @@
 """Workflows, their versions and their pages."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import update
 
@@ -105,12 +107,13 @@ async def test_a_tag_is_matched_whole(
 
 
 async def test_pages_are_narrowed(database: Database, world: World) -> None:
-    async def count(**narrowed: str) -> int:
+    async def count(**narrowed: Any) -> int:
         _, total = await database.read(
             lambda tx: workflows.page(tx, world.org, limit=9, offset=0, **narrowed)
         )
         return total
 
-    assert await count(status="active", trigger_type="manual") == 1
-    assert await count(status="draft") == 0
+    assert await count(statuses=["active"], trigger_type="manual") == 1
+    assert await count(statuses=["draft", "active"]) == 1
+    assert await count(statuses=["draft"]) == 0
     assert await count(trigger_type="event") == 0

@@ -1,8 +1,10 @@
 """The plan: order, policies and lanes, compiled from a definition."""
 
 import pytest
+from pydantic import BaseModel
 
-from engine.definition import Definition, Retry
+from engine.catalog import StepKind
+from engine.definition import Definition, Retry, Step
 from engine.plan import Plan, compile_plan
 from tests.unit.language import CATALOG, condition, http, loop, wait
 
@@ -48,6 +50,18 @@ def test_bodies_are_compiled_and_found() -> None:
 def test_lanes(step: object, local: bool, decides: bool) -> None:
     (planned,) = compiled(step).steps
     assert (planned.local, planned.decides) == (local, decides)
+
+
+@pytest.mark.parametrize(("once", "whole"), [(True, True), (False, False), (None, False)])
+def test_a_step_for_the_whole_batch_says_so_by_a_key(once: bool | None, whole: bool) -> None:
+    class Config(BaseModel):
+        once: bool = False
+
+    kinds = {"tell": StepKind("tell", Config, whole="once"), "plain": StepKind("plain", Config)}
+    config = {} if once is None else {"once": once}
+    steps = [Step(id=name, type=name, config=config) for name in kinds]
+    plan = compile_plan(Definition(name="w", steps=steps), kinds)
+    assert [step.whole for step in plan.steps] == [whole, False]
 
 
 def test_timeouts_come_from_the_step_or_its_type() -> None:

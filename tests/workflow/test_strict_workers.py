@@ -15,6 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from engine.lifecycle import RunStatus
 from tests.house import House, open_house
 from tests.receiver import Receiver
+from tests.workflow.batching import started
 from tests.workflow.definitions import flow, get, step
 from tests.workflow.test_cases import CASES
 
@@ -91,3 +92,22 @@ async def test_control_without_a_cache(house: House, receiver: Receiver) -> None
         await strict.cancel(run_id)
         assert (await strict.until(run_id)).status is RunStatus.CANCELLED
         assert receiver.count("/") == 1
+
+
+@pytest.mark.parametrize(
+    ("cached", "runner"), [(0, None), (1_000, SandboxedWorkflowRunner())], ids=["uncached", "boxed"]
+)
+async def test_a_batch(
+    house: House, receiver: Receiver, cached: int, runner: WorkflowRunner | None
+) -> None:
+    told = {"id": "told", "type": "webhook", "config": {"url": receiver.url("/told")}}
+    notice = {
+        "id": "notice",
+        "type": "notify",
+        "config": {"channel": "webhook", "url": receiver.url("/flaky/1/notice"), "once": True},
+        "retry": {"delay": 0.1},
+    }
+    async with open_house(house.client, house.database, cached=cached, runner=runner) as strict:
+        batch = await started(strict, [{"title": str(n)} for n in range(90)], told, notice)
+        assert (await batch.until()).status is RunStatus.COMPLETED
+    assert (receiver.count("/told"), receiver.count("/flaky")) == (90, 2)

@@ -25,6 +25,7 @@ def _batches() -> None:
         sa.Column("completed", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.Column("failed", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.Column("steps", sa.Text, server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("usage", sa.Text),
         sa.Column("window_size", sa.Integer, nullable=False),
         sa.Column("concurrency", sa.Integer, nullable=False),
         sa.Column("max_failures", sa.Integer),

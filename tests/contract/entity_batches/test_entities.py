@@ -33,6 +33,7 @@ async def test_a_record_lives(api: httpx2.AsyncClient) -> None:
         "createdAt": row["createdAt"],
         "updatedAt": row["createdAt"],
         "archivedAt": None,
+        "publishedAt": None,
     }
     assert abs(row["createdAt"] - clock.now() // 1_000) < 60_000
     url = f"{ENTITIES}/{row['id']}"

@@ -169,6 +169,7 @@ def _out(row: EntityRow) -> EntityOut:
         createdAt=millis(row.created_at),
         updatedAt=millis(row.updated_at),
         archivedAt=maybe_millis(row.archived_at),
+        publishedAt=maybe_millis(row.published_at),
     )
 
 

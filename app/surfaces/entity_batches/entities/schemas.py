@@ -21,7 +21,10 @@ class EntityChangeIn(In):
 
 
 class EntityOut(TypedDict):
-    """A record. Times are milliseconds; `archivedAt` is when it was deleted."""
+    """A record. Times are milliseconds.
+
+    `archivedAt` is when it was deleted, `publishedAt` when a batch has last published it.
+    """
 
     id: str
     entityTypeId: str
@@ -29,6 +32,7 @@ class EntityOut(TypedDict):
     createdAt: int
     updatedAt: int
     archivedAt: int | None
+    publishedAt: int | None
 
 
 class EntitiesOut(TypedDict):

@@ -24,6 +24,7 @@ async def list_step_types(caller: Viewer) -> Json:
                     errors=step.errors,
                     lane=step.lane,
                     timeout=step.timeout,
+                    per_entity=step.per_entity,
                     config_schema=schema,
                 )
                 for name, step in step_types().items()

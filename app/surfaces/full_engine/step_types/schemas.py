@@ -10,6 +10,8 @@ from engine.catalog import Lane
 class StepTypeOut(TypedDict):
     """One step type; `output` and `errors` are Markdown, `timeout` is in seconds.
 
+    `per_entity` says whether a batch can run it for each of its entities.
+
     `config_schema` is the JSON Schema of its `config` before templates are rendered: wherever it
     asks for something else than text, a text with a template in it will do.
     """
@@ -20,6 +22,7 @@ class StepTypeOut(TypedDict):
     errors: str
     lane: Lane
     timeout: float
+    per_entity: bool
     config_schema: dict[str, Any]
 
 

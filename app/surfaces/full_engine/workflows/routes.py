@@ -64,7 +64,7 @@ async def list_workflows(
 ) -> Json:
     """List workflows, newest first."""
     page = await services(request).workflows.page(
-        caller, Filter(status, trigger_type, tag, limit, offset)
+        caller, Filter(None if status is None else [status], trigger_type, tag, limit, offset)
     )
     return Json(
         WorkflowsOut(workflows=[shapes.workflow_out(row) for row in page.rows], total=page.total)
@@ -74,13 +74,13 @@ async def list_workflows(
 @router.post("", status_code=201, responses=tagged(201, CreatedOut) | errors(*BODY))
 async def create_workflow(request: Request, caller: Editor, body: CreateIn) -> Json:
     """Create a workflow; its definition must be valid."""
-    row = await services(request).workflows.create(
+    row, definition = await services(request).workflows.create(
         caller,
         NewWorkflow(
             body.definition, body.status, body.trigger_type, body.tags, _trigger(body.trigger)
         ),
     )
-    workflow = shapes.workflow_full_out(row, body.definition)
+    workflow = shapes.workflow_full_out(row, definition)
     return Json(
         CreatedOut(id=workflow["id"], workflow=workflow),
         201,
@@ -91,7 +91,7 @@ async def create_workflow(request: Request, caller: Editor, body: CreateIn) -> J
 @router.post("/validate", response_model=ValidatedOut, responses=errors(*BODY))
 async def validate_definition(request: Request, caller: Viewer, body: ValidateIn) -> Json:
     """Say everything that is wrong with a definition, without creating or executing anything."""
-    problems = (await services(request).workflows.validate(body.definition)).problems
+    problems = (await services(request).workflows.validate(caller, body.definition)).problems
     return Json(
         ValidatedOut(
             valid=not problems,
@@ -113,7 +113,7 @@ async def get_workflow(request: Request, caller: Viewer, workflow_id: WorkflowId
     return Json({"workflow": full}, 200, etag(row))
 
 
-@router.put("/{workflow_id}", responses=WORKFLOW | errors(404, 412, *BODY))
+@router.put("/{workflow_id}", responses=WORKFLOW | errors(404, 409, 412, *BODY))
 async def update_workflow(
     request: Request,
     caller: Editor,
@@ -122,7 +122,7 @@ async def update_workflow(
     if_match: IfMatch = None,
 ) -> Json:
     """Give a workflow its next version; a workflow is renamed in its definition."""
-    row = await services(request).workflows.revise(
+    row, definition = await services(request).workflows.revise(
         caller,
         bare("wf_", workflow_id),
         Edit(
@@ -134,7 +134,7 @@ async def update_workflow(
         ),
         _read(request),
     )
-    return _answer(row, body.definition)
+    return _answer(row, definition)
 
 
 @router.delete("/{workflow_id}", response_model=DoneOut, responses=errors(404, 412))
@@ -196,7 +196,7 @@ async def diff_versions(
     return Json({"diff": found.operations, "summary": found.summary, "v1": v1, "v2": v2})
 
 
-@router.post("/{workflow_id}/rollback", responses=WORKFLOW | errors(404, 412, *BODY))
+@router.post("/{workflow_id}/rollback", responses=WORKFLOW | errors(404, 409, 412, *BODY))
 async def roll_back_workflow(
     request: Request,
     caller: Editor,

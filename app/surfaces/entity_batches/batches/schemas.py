@@ -1,0 +1,55 @@
+"""What is taken and answered about runs over entities."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import FailFast, Field, StringConstraints, model_validator
+from typing_extensions import TypedDict
+
+from app.surfaces.entity_batches.jobs.schemas import JobStatus, ProgressOut
+from app.surfaces.entity_batches.wire import In
+from engine.batch import MOST_AT_ONCE, MOST_LANES, USUALLY_AT_ONCE
+
+#: An id, or any other text, which an error can name.
+_Written = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100)]
+
+
+class ErrorBudgetIn(In):
+    """How many entities may fail before nothing more begins: so many, or a share of all of them.
+
+    `stop` cancels what is left then, `pause` waits for an operator.
+    """
+
+    max_failures: int | None = Field(default=None, strict=True, ge=1, le=MOST_LANES)
+    max_failure_percent: float | None = Field(default=None, gt=0, le=100)
+    on_exceeded: Literal["stop", "pause"] = "stop"
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.max_failures is None) is (self.max_failure_percent is None):
+            raise ValueError("either maxFailures or maxFailurePercent must be given")
+        return self
+
+
+class BatchIn(In):
+    """What a workflow is run over, and how.
+
+    `entityIds` are 1 to 100,000, repeats counting once, in the order in which they begin;
+    `concurrency` is how many of them may be under way at the same time.
+    """
+
+    #: The first that is wrong says enough: there may be a hundred thousand like it.
+    entity_ids: Annotated[list[_Written], FailFast()] = Field(min_length=1)
+    concurrency: int = Field(default=USUALLY_AT_ONCE, strict=True, ge=1, le=MOST_AT_ONCE)
+    input: dict[str, Any] = Field(default={})
+    error_budget: ErrorBudgetIn | None = None
+
+
+class BatchRunOut(TypedDict):
+    """A run. Times are milliseconds; `startedAt` is null while it is pending."""
+
+    id: str
+    status: JobStatus
+    paused: bool
+    progress: ProgressOut
+    startedAt: int | None
+    completedAt: int | None

@@ -1,0 +1,1 @@
+"""Jobs: runs as they are followed and steered on this surface."""
