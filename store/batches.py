@@ -66,6 +66,11 @@ class StepTally:
     failed: int = 0
     skipped: int = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether it was carried out for any lane."""
+        return self.completed + self.failed > 0
+
 
 @dataclass(frozen=True)
 class BatchRow:

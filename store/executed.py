@@ -1,7 +1,8 @@
 """The steps that a run has executed, as a list that grows: what `/v1` shows of a run.
 
 What has not begun is not in it, nor what its condition or the branch before it has left out. The
-steps of loop bodies are: the first `MOST_INSIDE` of them.
+steps of loop bodies are: the first `MOST_INSIDE` of them. A step of a batch is in it once it has
+completed or failed for any entity.
 """
 
 import json
@@ -12,9 +13,11 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Row, Select, and_, func, not_, select
 
-from engine.lifecycle import StepStatus
+from engine.lifecycle import TERMINAL, StepStatus
 from engine.outcomes import Answer, Artifact, Skip
 from engine.records import artifact_of
+from store import batches
+from store.batches import StepTally
 from store.database import Tx
 from store.runs import RunRow
 from store.tables import runs, step_runs
@@ -70,7 +73,31 @@ def steps_of(tx: Tx, run: RunRow) -> list[Executed]:
         select(*_COLUMNS).where(mine, not_(_TOP)).order_by(*order).limit(MOST_INSIDE)
     ).all()
     rows = sorted([*top, *inside], key=lambda row: row.created_at)
-    return [_executed(row, run) for row in rows]
+    return [*_of_batch(tx, run), *(_executed(row, run) for row in rows)]
+
+
+def _of_batch(tx: Tx, run: RunRow) -> list[Executed]:
+    batch = batches.get(tx, run.id) if run.lanes is not None else None
+    if batch is None:
+        return []
+    return [
+        Executed(
+            step_id=step_id,
+            iteration="",
+            status=_status(run, tally),
+            error={"message": f"{tally.failed} of {batch.total} entities have failed here."},
+            created_at=run.started_at or run.created_at,
+            updated_at=run.updated_at,
+        )
+        for step_id, tally in batch.steps.items()
+        if tally.begun
+    ]
+
+
+def _status(run: RunRow, tally: StepTally) -> StepStatus:
+    if run.status not in TERMINAL:
+        return StepStatus.RUNNING
+    return StepStatus.COMPLETED if tally.completed else StepStatus.FAILED
 
 
 def counts(tx: Tx, run_ids: Sequence[str]) -> dict[str, int]:
@@ -81,7 +108,11 @@ def counts(tx: Tx, run_ids: Sequence[str]) -> dict[str, int]:
     rows = tx.execute(
         select(runs.c.id, (top + inside).label("steps")).where(runs.c.id.in_(run_ids))
     )
-    return {row.id: row.steps for row in rows}
+    of_batch = {
+        run_id: sum(tally.begun for tally in batch.steps.values())
+        for run_id, batch in batches.some(tx, run_ids).items()
+    }
+    return {row.id: row.steps + of_batch.get(row.id, 0) for row in rows}
 
 
 def _count(each: Select[Any]) -> ColumnElement[int]:

@@ -14,7 +14,7 @@ from app.services.once import Answered, Once, keep, recall
 from app.services.versions import Version, Versions
 from engine.errors import Conflict, Invalid
 from engine.lifecycle import DefinitionStatus
-from engine.schema import check_input
+from engine.schema import INPUT, check_input
 from store import workflows
 from store.database import Database, Tx
 from store.runs import RunRow
@@ -36,11 +36,14 @@ Accept = Callable[[Tx, int | None], RunRow]
 class _UncheckedError(Exception):
     """The input has to fit a schema and was not compared with it yet."""
 
-    def __init__(self, version: int, schema: dict[str, Any], wanted: dict[str, Any]) -> None:
+    def __init__(
+        self, version: int, schema: dict[str, Any], wanted: dict[str, Any], path: str
+    ) -> None:
         super().__init__(version)
         self.version = version
         self.schema = schema
         self.input = wanted
+        self.path = path
 
 
 async def accepted(
@@ -73,7 +76,9 @@ async def accepted(
             break
         except _UncheckedError as unchecked:
             # Outside of the transaction, which would keep all other writers waiting.
-            problems = await asyncio.to_thread(check_input, unchecked.schema, unchecked.input)
+            problems = await asyncio.to_thread(
+                check_input, unchecked.schema, unchecked.input, unchecked.path
+            )
             if problems:
                 message = "The input does not fit the input_schema of the workflow."
                 raise Invalid(message, problems=problems) from None
@@ -117,11 +122,23 @@ def held(tx: Tx, org_id: str, workflow_id: str) -> WorkflowRow:
 
 
 def require_fitting(
-    workflow: WorkflowRow, version: Version, wanted: dict[str, Any], fits: int | None
+    workflow: WorkflowRow,
+    version: Version,
+    wanted: dict[str, Any],
+    fits: int | None,
+    path: str = INPUT,
 ) -> None:
-    """See to it that the input was compared with the schema of the workflow's version."""
+    """See to it that the input was compared with the schema of the workflow's version.
+
+    Args:
+        workflow: the workflow.
+        version: its newest version.
+        wanted: the input.
+        fits: the version whose schema it is known to fit.
+        path: where the request has it.
+    """
     if version.input_schema is not None and fits != workflow.version:
-        raise _UncheckedError(workflow.version, version.input_schema, wanted)
+        raise _UncheckedError(workflow.version, version.input_schema, wanted, path)
 
 
 def require_plain(versions: Versions, tx: Tx, workflow: WorkflowRow) -> Version:

@@ -174,7 +174,7 @@ class Batches:
         version = self._versions.get(tx, workflow.id, workflow.version)
         if version.entity_type is None:
             raise Conflict(_NOT_FOR_ENTITIES)
-        require_fitting(workflow, version, wanted, fits)
+        require_fitting(workflow, version, wanted, fits, path="input")
         try:
             return entity_types.get(tx, workflow.org_id, version.entity_type)
         except NotFound as error:

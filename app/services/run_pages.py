@@ -1,15 +1,16 @@
 """Reading runs: lists, one with its steps, the items of a loop, the attempts of a step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.services.auth import Caller
 from app.services.versions import Versions
 from engine.errors import NotFound
 from engine.lifecycle import StepStatus
 from engine.outline import Outline, find
-from store import attempts, blobs, items, runs, steps, values, workflows
+from store import attempts, batches, blobs, items, runs, steps, values, workflows
 from store.attempts import Attempt
+from store.batches import BatchRow, StepTally
 from store.database import Database, Tx
 from store.items import Item, ItemState
 from store.runs import RunHead, RunRow, Wanted
@@ -22,11 +23,13 @@ class StepView:
 
     Attributes:
         items: for a loop, how many of its items stand where.
+        tally: for a batch, how many lanes have completed, failed at and left out the step.
     """
 
     step_id: str
     row: StepRow | None
     items: Mapping[ItemState, int] | None = None
+    tally: StepTally | None = None
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class RunView:
 
     Attributes:
         orphaned: its workflow was deleted.
+        batch: what else is known of it when it is one.
     """
 
     row: RunRow
     steps: list[StepView]
     orphaned: bool
+    batch: BatchRow | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,12 @@ class RunPages:
             row = runs.get(tx, caller.org_id, run_id)
             recorded = {step.step_id: step for step in steps.page_rows(tx, run_id)}
             outlines = self._versions.get(tx, row.workflow_id, row.version).steps
-            return RunView(
-                row,
-                [_view(tx, run_id, step, recorded.get(step.step_id)) for step in outlines],
-                orphaned=bool(workflows.gone(tx, {row.workflow_id})),
-            )
+            batch = batches.get(tx, run_id) if row.lanes is not None else None
+            views = [_view(tx, run_id, step, recorded.get(step.step_id)) for step in outlines]
+            if batch is not None:
+                views = [replace(view, tally=batch.steps.get(view.step_id)) for view in views]
+            orphaned = bool(workflows.gone(tx, {row.workflow_id}))
+            return RunView(row, views, orphaned, batch)
 
         return await self._database.read(work)
 

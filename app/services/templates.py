@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
@@ -52,7 +53,8 @@ class NewTemplate:
     category: str
 
 
-def builtin_templates() -> list[tuple[Template, Content]]:
+@cache
+def builtin_templates() -> Sequence[tuple[Template, Content]]:
     """The builtin ones, by name. The id is made of the file's name, so that it stays."""
     found = []
     for file in files(_EXAMPLES).iterdir():
@@ -69,7 +71,7 @@ def builtin_templates() -> list[tuple[Template, Content]]:
             created_at=None,
         )
         found.append((template, Content(read["definition"], read["input"])))
-    return sorted(found, key=lambda one: one[0].name)
+    return tuple(sorted(found, key=lambda one: one[0].name))
 
 
 class Templates:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -21,7 +22,7 @@ from temporalio.testing import WorkflowEnvironment
 from app.main import create_app
 from app.settings import Settings
 from engine.roles import Role
-from store import keys, migrate, organisations
+from store import keys, organisations
 from store.database import Database, Tx
 from worker.build import build
 from worker.settings import Settings as WorkerSettings
@@ -56,9 +57,10 @@ def temporal(server: WorkflowEnvironment) -> str:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(migrated: Path, tmp_path: Path) -> Settings:
     made = Settings(data_dir=tmp_path, key_pepper=PEPPER, api_key=ADMIN, task_queue=tmp_path.name)
-    migrate.upgrade(made.database_url)
+    assert made.database_url == f"sqlite:///{tmp_path / migrated.name}"
+    shutil.copy(migrated, tmp_path)
     return made
 
 

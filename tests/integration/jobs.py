@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from store import entities
 from store.database import Database, Tx
-from tests.integration.site import Site
+from tests.integration.site import PATIENCE, Site
 
 #: Seconds between two looks at a job.
 LOOK = 0.25
@@ -101,6 +101,17 @@ class Jobs:
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
+
+    async def past(self, job_id: str, done: int) -> int:
+        """Wait until more entities are over than that; how many are."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            progress = (await self.job(job_id))["progress"]
+            over: int = progress["completed"] + progress["failed"]
+            if over > done:
+                return over
+            assert time.monotonic() < deadline, self.site.tail()
+            await asyncio.sleep(0.02)
 
     async def _post(self, path: str, status: int, **more: Any) -> dict[str, Any]:
         answer = await self.site.http.post(f"/api/v1{path}", **more)

@@ -19,6 +19,7 @@ from store import (
     endings,
     entities,
     entity_types,
+    executed,
     executions,
     lanes,
     runs,
@@ -102,6 +103,13 @@ async def test_what_is_unknown_is_named_and_nothing_is_made(
         ]
         for named in ("no such id", gone, *foreign):
             assert named in refused.value.message
+        # As the request has them; a NUL is nothing that PostgreSQL takes as text.
+        with pytest.raises(Invalid) as refused:
+            batches.require(tx, world.org, kind.id, ["\0", ids[0], "é"], {"\0": 4, "é": 9})
+        assert [problem.path for problem in refused.value.problems] == [
+            "entityIds.4",
+            "entityIds.9",
+        ]
         service = entity_types.get(tx, world.org, "Service")
         with pytest.raises(Invalid, match=r"700 of the entities are unknown .* and 600 more"):
             batches.require(tx, world.org, service.id, ids)
@@ -130,6 +138,32 @@ async def test_a_lane_is_over_once(database: Database, world: World) -> None:
     assert await database.read(lambda tx: lanes.failed(tx, run.id)) == [
         row.entity_id for row in found[1:]
     ]
+
+
+async def test_a_step_is_listed_as_executed_once_for_all_lanes(
+    database: Database, world: World
+) -> None:
+    run = await database.write(lambda tx: begun(tx, world, 3))
+    plain = await database.write(world.run)
+    assert await database.read(lambda tx: executed.steps_of(tx, run)) == []
+    rows = await database.read(lambda tx: lanes.window(tx, run.id, 0, 20))
+    one, two, three = (ended(row, L.FAILED) for row in rows)
+    left_out = {"b": StepStatus.SKIPPED}
+    await commit(database, run, one, replace(two, ended={**(two.ended or {}), **left_out}))
+    (going,) = await database.read(lambda tx: executed.steps_of(tx, run))
+    assert (going.step_id, going.iteration, going.status) == ("a", "", StepStatus.RUNNING)
+    await commit(database, run, three)
+
+    def close(tx: Tx) -> None:
+        batches.close(tx, run.id, 1, "over", PLACES, None)
+
+    await database.write(close)
+    row = await database.read(lambda tx: runs.get(tx, world.org, run.id))
+    (over,) = await database.read(lambda tx: executed.steps_of(tx, row))
+    assert over.status is StepStatus.FAILED
+    assert over.error == {"message": "3 of 3 entities have failed here."}
+    counted = await database.read(lambda tx: executed.counts(tx, [run.id, plain.id]))
+    assert counted == {run.id: 1, plain.id: 0}
 
 
 async def test_a_lane_between_two_steps_is_found_as_it_was(

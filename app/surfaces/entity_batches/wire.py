@@ -23,6 +23,7 @@ EntityId = Annotated[
     ),
 ]
 TypeId = Annotated[str, Path(alias="entityTypeId", description="The id or the name of a type.")]
+WorkflowId = Annotated[str, Path(alias="workflowId", description="32 hex digits.")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 IdempotencyKey = Annotated[

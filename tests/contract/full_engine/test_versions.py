@@ -3,7 +3,6 @@
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -20,7 +19,7 @@ from store import migrate
 from store import tables as t
 from store.values import encode
 from tests import generated, postgresql
-from tests.contract.conftest import ADMIN, PEPPER, Door, running, serving
+from tests.contract.conftest import ADMIN, Door, running, serving
 from tests.contract.full_engine.definitions import QUIET
 
 WRITERS = 50
@@ -41,17 +40,14 @@ def called(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+def either(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
     """A deployment on each of the databases."""
-    made = {"data_dir": tmp_path, "key_pepper": PEPPER, "api_key": ADMIN}
     if request.param == "sqlite":
-        settings = Settings(**made, task_queue=tmp_path.name)
-        migrate.upgrade(settings.database_url)
         yield settings
         return
     with postgresql.fresh(request.getfixturevalue("postgresql")) as url:
         migrate.upgrade(url)
-        yield Settings(**made, task_queue=tmp_path.name, database_url=url)
+        yield settings.model_copy(update={"database_url": url})
 
 
 @pytest.fixture

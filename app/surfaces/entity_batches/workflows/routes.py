@@ -2,14 +2,21 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 
 from app.envelope import Editor, Json, Viewer, envelope, services, to_json
 from app.services.once import Answered, once
 from app.services.spelling import bare
 from app.services.workflows import Filter, NewWorkflow
 from app.surfaces.entity_batches.errors import BODY, errors
-from app.surfaces.entity_batches.wire import IN_PROJECT, IdempotencyKey, Limit, Offset, listed
+from app.surfaces.entity_batches.wire import (
+    IN_PROJECT,
+    IdempotencyKey,
+    Limit,
+    Offset,
+    WorkflowId,
+    listed,
+)
 from app.surfaces.entity_batches.workflows.schemas import (
     EntityWorkflowFullOut,
     EntityWorkflowIn,
@@ -33,8 +40,6 @@ router = APIRouter(
     route_class=envelope(render_authored),
     dependencies=[IN_PROJECT],
 )
-
-WorkflowId = Annotated[str, Path(alias="workflowId", description="32 hex digits.")]
 
 
 @router.get("", response_model=EntityWorkflowsOut, responses=errors())

@@ -156,14 +156,26 @@ class RunOut(TypedDict):
     error: RunErrorOut | None
 
 
+class BatchOut(TypedDict):
+    """How many entities a batch has, how many have gone through all steps, and have failed."""
+
+    total: int
+    completed: int
+    failed: int
+
+
 class RunFullOut(RunOut):
-    """A run with its steps, and with input and output if they are small enough for this page."""
+    """A run with its steps, and with input and output if they are small enough for this page.
+
+    Of a batch `step_runs` count entities in their `output`; of any other run `batch` is null.
+    """
 
     input_data: dict[str, Any] | None
     input_url: str | None
     output: Any
     output_url: str | None
     step_runs: list[StepRunOut]
+    batch: BatchOut | None
 
 
 class OneRunOut(TypedDict):

@@ -12,6 +12,7 @@ from app.surfaces.full_engine.runs.schemas import (
     RUN_STATES,
     STEP_STATES,
     AttemptOut,
+    BatchOut,
     ItemOut,
     ItemsOut,
     IterationsOut,
@@ -25,8 +26,9 @@ from app.surfaces.full_engine.runs.schemas import (
     VerbOut,
 )
 from app.surfaces.full_engine.wire import iso, maybe_iso, seconds_between, spelled
-from engine.lifecycle import EventType, RunStatus, StepStatus
+from engine.lifecycle import TERMINAL, EventType, RunStatus, StepStatus
 from store.attempts import Attempt
+from store.batches import BatchRow, StepTally
 from store.blobs import INLINE
 from store.events import EventRow
 from store.items import Item, ItemState
@@ -109,7 +111,14 @@ def run_full_out(view: RunView) -> RunFullOut:
         output=row.output if shown else None,
         output_url=None if shown else f"{here}/output",
         step_runs=[_step_out(step, row, room, words) for step in view.steps],
+        batch=_batch_out(view.batch),
     )
+
+
+def _batch_out(batch: BatchRow | None) -> BatchOut | None:
+    if batch is None:
+        return None
+    return BatchOut(total=batch.total, completed=batch.completed, failed=batch.failed)
 
 
 def items_out(page: ItemPage) -> ItemsOut:
@@ -172,6 +181,8 @@ def _step_out(
     step: StepView, run: RunRow, room: _Room, words: _Room, item: Item | None = None
 ) -> StepRunOut:
     row, run_id = step.row, spelled("run_", run.id)
+    if step.tally is not None:
+        return _tally_out(step.step_id, step.tally, run)
     if row is None or row.status is StepStatus.PENDING:
         if item is not None and item.state in _UNBEGUN_IN:
             return _unbegun_out(
@@ -206,6 +217,30 @@ def _step_out(
             output_tokens=usage.output_tokens,
         )
     return page
+
+
+def _tally_out(step_id: str, tally: StepTally, run: RunRow) -> StepRunOut:
+    """A step of a batch: under way until the run is over, then as it has ended for any entity."""
+    status: StepState = "running"
+    if run.status in TERMINAL:
+        status = "completed" if tally.completed else "failed" if tally.failed else "skipped"
+    counts = {
+        "completed": tally.completed,
+        "failed": tally.failed,
+        "skipped": tally.skipped,
+    }
+    return StepRunOut(
+        step_id=step_id,
+        status=status,
+        attempt=1,
+        output=counts,
+        output_size=len(to_json(counts)),
+        output_url=None,
+        error=None,
+        started_at=None,
+        completed_at=None,
+        duration_seconds=None,
+    )
 
 
 def _iterations(items: Mapping[ItemState, int]) -> IterationsOut:
