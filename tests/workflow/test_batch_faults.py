@@ -18,9 +18,12 @@ from store import buckets, entities, lanes
 from store.publishing import publishing
 from tests.house import House, open_house
 from tests.receiver import Receiver
-from tests.workflow.batching import started
+from tests.steps.http_door_peer import Peer
+from tests.workflow.batching import Step, started
 from tests.workflow.patience import until
 from tests.workflow.test_batches import hook, step, titled
+from tests.workflow.test_secrets import VALUE, absent, everything
+from tests.workflow.test_secrets import peer as peer
 
 L = LaneStatus
 
@@ -113,6 +116,25 @@ async def test_a_worker_that_leaves_begins_nothing_more(
     assert receiver.count("/held") == 2
     assert (await batch.row()).completed == 2
     await house.forget(batch.run_id)
+
+
+async def test_what_a_lane_was_told_is_not_recorded(house: House, peer: Peer) -> None:
+    """A service that answers with what it was sent, and one whose name is a secret."""
+    await house.secret("TOKEN", VALUE)
+    await house.secret("HOST", "Nowhere-Of-A-Lane.invalid")
+    sent = {"url": f"{peer.url}/200", "payload": "{{ secrets.TOKEN }}"}
+    told: Step = {"id": "told", "type": "webhook", "config": sent}
+    lost = step("lost", "webhook", url="http://{{ secrets.HOST }}/")
+    batch = await started(house, titled(2), told, lost)
+    await batch.until()
+    assert len(peer.requests) == 2
+    lane = (await batch.lanes())[0]
+    assert lane.step_id == "lost"
+    assert lane.error is not None
+    assert "[secret HOST]" in str(lane.error["message"])
+    found = await everything(house, batch.run_id)
+    absent(VALUE, found)
+    assert "nowhere-of-a-lane" not in found.lower()
 
 
 async def test_a_field_that_stays_as_it_was_is_left_to_others(
