@@ -68,7 +68,7 @@ class LaneLog:
             RunClosedError: the run is past this.
             UnwrittenError: it cannot be written.
         """
-        await self._add(move)
+        await asyncio.shield(self._add(move))
 
     async def note(self, move: Move) -> None:
         """Have the move written soon; waits only while there is too much to write.
@@ -79,7 +79,7 @@ class LaneLog:
         """
         added = self._add(move)
         if len(self._queue) > _MOST:
-            await added
+            await asyncio.shield(added)
 
     async def drain(self) -> None:
         """Wait until everything is committed, or is of no use any more."""
@@ -148,7 +148,12 @@ class LaneLog:
                 _log.warning("batch %s waits for the database", run.id)
                 await asyncio.sleep(1)
         self.halted |= batch.halted
-        await asyncio.gather(*map(self._runs.dispatch, started))
+        await asyncio.gather(*map(self._start, started))
+
+    async def _start(self, run: RunRow) -> None:
+        # What was written stays; the sweeper starts whatever is not started here.
+        with contextlib.suppress(Unavailable):
+            await self._runs.dispatch(run)
 
     async def tell(self, first: int, size: int) -> None:
         """Write the event of the window, unless the run is past it."""

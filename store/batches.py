@@ -134,7 +134,7 @@ def add(tx: Tx, run: NewRun, new: NewBatch) -> RunRow:
             "run_id": row.id,
             "type_id": new.type_id,
             "total": total,
-            "window_size": window_size(total),
+            "window_size": window_size(total, new.concurrency),
             "concurrency": new.concurrency,
             "max_failures": new.max_failures,
             "on_budget": new.on_budget,
