@@ -240,6 +240,21 @@ def after(tx: Tx, org_id: str, type_id: str, last: EntityRow | None, limit: int)
     return [_row(row) for row in rows]
 
 
+def ids(tx: Tx, org_id: str, type_id: str, limit: int) -> list[str]:
+    """The ids of the records of a type that were not deleted, oldest first, at most so many."""
+    rows = tx.execute(
+        select(entities.c.id)
+        .where(
+            entities.c.org_id == org_id,
+            entities.c.type_id == type_id,
+            entities.c.archived_at.is_(None),
+        )
+        .order_by(entities.c.created_at, entities.c.id)
+        .limit(limit)
+    )
+    return [*rows.scalars()]
+
+
 def change(
     tx: Tx,
     org_id: str,

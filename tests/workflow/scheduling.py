@@ -113,8 +113,11 @@ async def start_behind_a_resumed_run(house: House, receiver: Receiver) -> list[s
     second, other = await trigger(house, schedule_id)
 
     async def looked() -> bool:
-        history = await house.client.get_workflow_handle(second).fetch_history()
-        return any(event.HasField("timer_fired_event_attributes") for event in history.events)
+        events = (await house.client.get_workflow_handle(second).fetch_history()).events
+        # A history that was begun anew after a look may have no timer of its own yet.
+        return bool(
+            events[0].workflow_execution_started_event_attributes.continued_execution_run_id
+        ) or any(event.HasField("timer_fired_event_attributes") for event in events)
 
     await until(looked, "it does not wait")
     await house.dispatch(row)

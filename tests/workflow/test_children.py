@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from activities.steps import run_workflow
 from engine.lifecycle import TERMINAL, RunStatus, StepStatus
 from store import executions, runs
 from store.database import Tx
@@ -268,8 +269,11 @@ async def test_a_child_that_has_no_place_yet_is_cancelled_at_once(
     assert receiver.count("/never") == 0
 
 
-async def test_a_wake_that_is_lost_is_repaired_by_asking(house: House, receiver: Receiver) -> None:
+async def test_a_wake_that_is_lost_is_repaired_by_asking(
+    house: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The child is ended by somebody who does not tell its parent."""
+    monkeypatch.setattr(run_workflow, "ASK", 1.0)
     inner = await house.define(flow(get(receiver, "a", "/slow/600/a")))
     run_id = await house.start(flow(call(inner.name)))
     child = await child_of(house, run_id)

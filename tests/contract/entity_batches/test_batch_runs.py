@@ -115,6 +115,9 @@ async def test_b_q9_repeats_are_dropped_and_the_order_is_kept(api: httpx2.AsyncC
             "errorBudget.onExceeded",
         ),
         ({"entityIds": ["x"], "nothing": 1}, "nothing"),
+        ({"entityIds": ["x"], "allEntities": True}, "entityIds"),
+        ({"allEntities": False}, "entityIds"),
+        ({"allEntities": 1}, "allEntities"),
     ],
 )
 async def test_b_q9_what_is_not_valid_is_named(
@@ -125,6 +128,20 @@ async def test_b_q9_what_is_not_valid_is_named(
     assert error["code"] == "validation_error"
     assert [detail["path"] for detail in error["details"]] == [place]
     assert await none_made(api)
+
+
+async def test_all_entities_of_the_type_are_those_that_are_there(api: httpx2.AsyncClient) -> None:
+    ids = await products(api, "One", "Two", "Three")
+    made = await workflow(api, MADE)
+    await api.delete(f"/api/v1/entities/{ids[1]}")
+    answer = await run(api, made, {"allEntities": True})
+    assert answer.status_code == 202
+    table = await api.get(f"{JOBS}/{answer.json()['jobId']}/entities")
+    assert [row["entityId"] for row in table.json()["data"]] == [ids[0], ids[2]]
+    for gone in ids:
+        await api.delete(f"/api/v1/entities/{gone}")
+    error = refusal(await run(api, made, {"allEntities": True}), 400)
+    assert "no entities" in error["message"]
 
 
 async def test_b_q9_one_unknown_id_among_ten_thousand_refuses_all(

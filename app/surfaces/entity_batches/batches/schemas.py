@@ -43,12 +43,14 @@ class ErrorBudgetIn(In):
 class BatchIn(In):
     """What a workflow is run over, and how.
 
-    `entityIds` are 1 to 100,000, repeats counting once, in the order in which they begin;
-    `concurrency` is how many of them may be under way at the same time.
+    Either `entityIds`, 1 to 100,000, repeats counting once, in the order in which they begin; or
+    `allEntities: true` for all that the workflow's type has by then, oldest first. `concurrency` is
+    how many of them may be under way at the same time.
     """
 
     #: The first that is wrong says enough: there may be a hundred thousand like it.
-    entity_ids: Annotated[list[_Written], FailFast()] = Field(min_length=1)
+    entity_ids: Annotated[list[_Written], FailFast()] = Field(default=[], min_length=1)
+    all_entities: bool = Field(default=False, strict=True)
     concurrency: int = Field(default=USUALLY_AT_ONCE, strict=True, ge=1, le=MOST_AT_ONCE)
     input: Annotated[dict[str, Any], AfterValidator(_as_elsewhere)] = Field(default={})
     error_budget: ErrorBudgetIn | None = None
