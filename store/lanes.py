@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, Row, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, null, select, update
 
 from engine.batch import LANE_OPEN, LaneStatus
 from engine.errors import Conflict
@@ -51,6 +51,13 @@ _WRITE = (
             )
         }
     )
+)
+#: What the table of results shows. What a lane takes along from step to step may be much, and is
+#: for whoever goes on with it.
+_SHOWN: Select[Any] = select(
+    *(column for column in lanes.c if column.name not in ("facts", "outputs")),
+    null().label("facts"),
+    null().label("outputs"),
 )
 #: While the row is held like this, nobody ends the run.
 _STILL = (
@@ -246,11 +253,9 @@ def failed(tx: Tx, run_id: str) -> list[str]:
 def page(
     tx: Tx, run_id: str, statuses: Sequence[LaneStatus] = (), *, limit: int, offset: int
 ) -> tuple[list[LaneRow], int]:
-    """A page of the lanes in their order, and how many there are in all."""
+    """A page of the lanes in their order, without `facts` and `outputs`, and how many there are."""
     wanted = [*_wanted(run_id, statuses)]
-    rows = tx.execute(
-        select(lanes).where(*wanted).order_by(lanes.c.lane).limit(limit).offset(offset)
-    )
+    rows = tx.execute(_SHOWN.where(*wanted).order_by(lanes.c.lane).limit(limit).offset(offset))
     total = tx.execute(select(func.count()).select_from(lanes).where(*wanted)).scalar_one()
     return [_row(row) for row in rows], total
 
@@ -258,9 +263,9 @@ def page(
 def after(
     tx: Tx, run_id: str, statuses: Sequence[LaneStatus], last: int, limit: int
 ) -> list[LaneRow]:
-    """Lanes in their order from behind one, -1 for the first: for who reads them all."""
+    """Lanes as in `page` from behind one, -1 for the first: for who reads them all."""
     wanted = (*_wanted(run_id, statuses), lanes.c.lane > last)
-    rows = tx.execute(select(lanes).where(*wanted).order_by(lanes.c.lane).limit(limit))
+    rows = tx.execute(_SHOWN.where(*wanted).order_by(lanes.c.lane).limit(limit))
     return [_row(row) for row in rows]
 
 

@@ -185,6 +185,8 @@ async def test_a_lane_between_two_steps_is_found_as_it_was(
     await commit(database, run, Move(moved, EntityChange(fields={"name": True})))
     await commit(database, run, Move(moved, change))
     assert await database.read(lambda tx: lanes.window(tx, run.id, 0, 20)) == [moved]
+    (shown,), _ = await database.read(lambda tx: lanes.page(tx, run.id, limit=1, offset=0))
+    assert shown == replace(moved, facts=None, outputs={})
     assert await database.read(partial(names_told, run.org_id)) == [1, True, "New"]
     entity = await database.read(lambda tx: entities.get(tx, world.org, row.entity_id))
     assert entity.fields == {"name": "New"}
