@@ -80,16 +80,18 @@ def _of_batch(tx: Tx, run: RunRow) -> list[Executed]:
     batch = batches.get(tx, run.id) if run.lanes is not None else None
     if batch is None:
         return []
+    began = run.started_at or run.created_at
     return [
         Executed(
             step_id=step_id,
             iteration="",
             status=_status(run, tally),
             error={"message": f"{tally.failed} of {batch.total} entities have failed here."},
-            created_at=run.started_at or run.created_at,
+            # Each a microsecond later than the one before, so that they keep their order.
+            created_at=began + place,
             updated_at=run.updated_at,
         )
-        for step_id, tally in batch.steps.items()
+        for place, (step_id, tally) in enumerate(batch.steps.items())
         if tally.begun
     ]
 
