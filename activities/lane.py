@@ -21,6 +21,7 @@ from activities.doing import Desk, Doing, micros
 from activities.lane_log import LaneLog
 from engine.batch import LaneStatus, tally
 from engine.call import StepCall
+from engine.diff import same
 from engine.errors import Invalid, StepError
 from engine.facts import Facts, Failure
 from engine.lifecycle import StepStatus
@@ -39,7 +40,7 @@ from store.values import encode
 
 
 class Stop:
-    """Whether lanes are to begin nothing more, and why: `paused`, `halted` or `over`."""
+    """Whether lanes are to begin nothing more, and why: `paused`, `halted`, `over` or `leaving`."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
@@ -114,17 +115,20 @@ class Lane:
             await self._end(Verdict.FAILED, gone)
             return True
         stop = self._order.stop
-        while stop.reason is None:
-            found = advance(self._order.plan, self._facts, time.time())
+        while True:
+            stopping = stop.reason is not None
+            found = advance(self._order.plan, self._facts, time.time(), draining=stopping)
             for move in found.moves:
                 if isinstance(move, Start) and stop.reason is None:
                     await self._perform(move)
             if found.verdict is not None:
+                # One whose last step was under way is over, although it was asked to stop.
                 await self._end(found.verdict, found.failure)
                 return True
             if not found.moves:
+                if stopping:
+                    return False
                 await stop.pause(found.wake_at or 0.0)
-        return False
 
     async def _perform(self, move: Start) -> None:
         step, fact = move.step, move.fact
@@ -143,7 +147,10 @@ class Lane:
         doing = Doing(order.desk, call, step_type, prepared, order.run.org_id)
         self._attempts += 1
         try:
-            outcome = await doing.run(self._scope(prepared), lambda: self._show(step.id))
+            # A database that is away delays this lane, and disturbs no other one.
+            outcome = await order.desk.patiently(
+                call, lambda: doing.run(self._scope(prepared), lambda: self._show(step.id))
+            )
             outcome = await doing.secrets.outcome(outcome)
             self._take(step.id, outcome)
         except StepError as error:
@@ -192,7 +199,14 @@ class Lane:
             )
         if isinstance(outcome, Skip):
             return
-        if len(encode(outcome.output).encode()) > blobs.INLINE:
+        try:
+            size = len(encode(outcome.output).encode())
+        except (Invalid, RecursionError) as error:
+            why = error.message if isinstance(error, Invalid) else "It is nested too deep."
+            raise StepError(
+                "output_invalid", f"The output of step '{step_id}': {why}", retryable=False
+            ) from error
+        if size > blobs.INLINE:
             raise StepError(
                 "output_too_large",
                 f"The output of step '{step_id}' is over {blobs.INLINE // 1024} KiB, which is the "
@@ -204,7 +218,13 @@ class Lane:
         self._outputs[step_id] = outcome.output
 
     def _change_entity(self, change: EntityChange) -> None:
-        fields = entities.without_nulls(self._fields | change.fields)
+        # What stays as the lane has found it is not its own: somebody else may change it meanwhile.
+        changed = {
+            key: value
+            for key, value in change.fields.items()
+            if not same(self._fields.get(key), value)
+        }
+        fields = entities.without_nulls(self._fields | changed)
         assert self._order.kind is not None
         try:
             entities.check(self._order.kind, fields)
@@ -213,7 +233,7 @@ class Lane:
             raise StepError("entity_invalid", told, retryable=False) from error
         self._fields = fields
         self._change = EntityChange(
-            fields=self._change.fields | change.fields,
+            fields=self._change.fields | changed,
             published=self._change.published or change.published,
         )
 

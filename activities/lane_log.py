@@ -27,17 +27,23 @@ _MOST = 200
 _log = logging.getLogger(__name__)
 
 
+class UnwrittenError(Exception):
+    """What lanes have done could not be written; why is in the worker's log."""
+
+
 class LaneLog:
     """The log of one window, while the block of `opened` lasts.
 
     Attributes:
         halted: the batch has used up its budget of failures.
         over: the run is over, or another execution carries it out.
+        broken: the database has refused what was to be written, so that nothing more is.
     """
 
     def __init__(self, database: Database, runs: Runs, run: RunRow) -> None:
         self.halted = False
         self.over = False
+        self.broken = False
         self._database = database
         self._runs = runs
         self._run = run
@@ -60,18 +66,20 @@ class LaneLog:
 
         Raises:
             RunClosedError: the run is past this.
+            UnwrittenError: it cannot be written.
         """
-        await self._add(move)
+        await asyncio.shield(self._add(move))
 
     async def note(self, move: Move) -> None:
         """Have the move written soon; waits only while there is too much to write.
 
         Raises:
             RunClosedError: the run is past this.
+            UnwrittenError: it cannot be written.
         """
         added = self._add(move)
         if len(self._queue) > _MOST:
-            await added
+            await asyncio.shield(added)
 
     async def drain(self) -> None:
         """Wait until everything is committed, or is of no use any more."""
@@ -80,6 +88,8 @@ class LaneLog:
             await asyncio.wait(waiting)
 
     def _add(self, move: Move) -> asyncio.Future[None]:
+        if self.broken:
+            raise UnwrittenError
         if self.over:
             raise RunClosedError
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -97,17 +107,32 @@ class LaneLog:
             self._writing, self._queue = self._queue[:_MOST], self._queue[_MOST:]
             if not self._queue:
                 self._news.clear()
-            try:
-                await self._commit([move for move, _ in self._writing])
-            except Conflict:
-                self.over = True
+            refused = await self._refused([move for move, _ in self._writing])
+            if self.broken:
+                # Nobody would write the rest, and whoever waits for it would wait for ever.
+                self._writing, self._queue = [*self._writing, *self._queue], []
             for _, done in self._writing:
                 if not done.done():
-                    if self.over:
-                        done.set_exception(RunClosedError())
-                    else:
+                    if refused is None:
                         done.set_result(None)
+                    else:
+                        done.set_exception(refused)
             self._writing = []
+            if self.broken:
+                return
+
+    async def _refused(self, moves: list[Move]) -> Exception | None:
+        """Write moves; why they could not be written."""
+        try:
+            await self._commit(moves)
+        except Conflict:
+            self.over = True
+            return RunClosedError()
+        except Exception:
+            _log.exception("batch %s: what its lanes have done cannot be written", self._run.id)
+            self.broken = True
+            return UnwrittenError()
+        return None
 
     async def _commit(self, moves: list[Move]) -> None:
         run = self._run
@@ -123,7 +148,12 @@ class LaneLog:
                 _log.warning("batch %s waits for the database", run.id)
                 await asyncio.sleep(1)
         self.halted |= batch.halted
-        await asyncio.gather(*map(self._runs.dispatch, started))
+        await asyncio.gather(*map(self._start, started))
+
+    async def _start(self, run: RunRow) -> None:
+        # What was written stays; the sweeper starts whatever is not started here.
+        with contextlib.suppress(Unavailable):
+            await self._runs.dispatch(run)
 
     async def tell(self, first: int, size: int) -> None:
         """Write the event of the window, unless the run is past it."""

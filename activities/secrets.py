@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from activities.redaction import Redactor
 from engine.errors import StepError
-from engine.outcomes import Await, Branch, Done, Each, Outcome, Skip, Sleep
+from engine.outcomes import Await, Branch, Done, Each, EntityChange, Outcome, Skip, Sleep
 from store import secrets
 from store.database import Database
 from store.sealing import Keyring
@@ -106,6 +106,14 @@ class Disclosed:
 
 def _without(redactor: Redactor, outcome: Outcome) -> Outcome:
     match outcome:
+        case Done(entity=EntityChange() as change):
+            fields = {redactor.text(key): redactor.value(one) for key, one in change.fields.items()}
+            return outcome.model_copy(
+                update={
+                    "output": redactor.value(outcome.output),
+                    "entity": change.model_copy(update={"fields": fields}),
+                }
+            )
         case Done() | Branch():
             return outcome.model_copy(update={"output": redactor.value(outcome.output)})
         case Each():

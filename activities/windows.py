@@ -13,13 +13,14 @@ from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.base import AnyStepType
 from activities.clients.runs import Runs
 from activities.definitions import Definitions
 from activities.doing import Desk, RunClosedError
 from activities.lane import Lane, Order, Stop
-from activities.lane_log import LaneLog
+from activities.lane_log import LaneLog, UnwrittenError
 from activities.scopes import describe
 from engine.batch import WINDOW, WindowCall, WindowDone, lane_plan
 from engine.catalog import Catalog
@@ -36,7 +37,7 @@ from store.runs import RunRow
 
 #: Lanes whose entities are read together.
 _AHEAD = 50
-#: Seconds between two looks at what was asked of the run.
+#: Seconds between two looks at what was asked of the run, and between two heartbeats.
 _LOOK = 1.0
 #: Seconds that what is done already has to be written after a cancel.
 _LAST = 2.0
@@ -94,8 +95,13 @@ class Windows:
                             await log.drain()
                     raise
                 await log.drain()
+                if log.broken:
+                    raise UnwrittenError
                 if log.over:
                     return WindowDone(state="over")
+                if not finished and stop.reason == "leaving":
+                    # What is under way has its time to end, and another worker goes on.
+                    raise _leaving()
                 await log.tell(call.window * batch.window_size, batch.window_size)
         return WindowDone(state="done" if finished else _state(stop.reason))
 
@@ -161,34 +167,60 @@ class Windows:
 
     @contextlib.asynccontextmanager
     async def _watched(self, call: WindowCall, stop: Stop) -> AsyncGenerator[None, None]:
-        """Heartbeat, and ask the lanes to stop when the run is to pause or is over."""
-
-        def look(tx: Tx) -> str | None:
-            facts = steps.run_facts(tx, call.run)
-            if facts is None or facts.n != call.n or facts.status is not RunStatus.RUNNING:
-                return "over"
-            match facts.intent:
-                case Intent.PAUSE:
-                    return "paused"
-                case Intent.CANCEL | Intent.TERMINATE:
-                    return "over"
-            batch = batches.get(tx, call.run)
-            return "halted" if batch is not None and batch.halted else None
-
-        async def watch() -> None:
-            while True:
-                activity.heartbeat()
-                with contextlib.suppress(Unavailable):
-                    reason = await self._desk.database.read(look)
-                    if reason is not None:
-                        stop.ask(reason)
-                await asyncio.sleep(_LOOK)
-
-        task = asyncio.create_task(watch())
+        """Heartbeat, and ask the lanes to stop: when the run is to pause or is over, or we are."""
+        # Apart from each other: a database that does not answer is no lost worker.
+        tasks = [
+            asyncio.create_task(_beat()),
+            asyncio.create_task(self._watch(call, stop)),
+            asyncio.create_task(_leave(stop)),
+        ]
         try:
             yield
         finally:
-            task.cancel()
+            for task in tasks:
+                task.cancel()
+
+    async def _watch(self, call: WindowCall, stop: Stop) -> None:
+        while True:
+            with contextlib.suppress(Unavailable):
+                reason = await self._desk.database.read(partial(_asked, call=call))
+                if reason is not None:
+                    stop.ask(reason)
+            await asyncio.sleep(_LOOK)
+
+
+async def _beat() -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(_LOOK)
+
+
+async def _leave(stop: Stop) -> None:
+    await activity.wait_for_worker_shutdown()
+    stop.ask("leaving")
+
+
+def _asked(tx: Tx, call: WindowCall) -> str | None:
+    """Why the lanes are to stop; None when nothing was asked of the run."""
+    facts = steps.run_facts(tx, call.run)
+    if facts is None or facts.n != call.n or facts.status is not RunStatus.RUNNING:
+        return "over"
+    match facts.intent:
+        case Intent.PAUSE:
+            return "paused"
+        case Intent.CANCEL | Intent.TERMINATE:
+            return "over"
+    batch = batches.get(tx, call.run)
+    return "halted" if batch is not None and batch.halted else None
+
+
+def _leaving() -> ApplicationError:
+    """What has Temporal hand the rest of a window to another worker."""
+    return ApplicationError(
+        "The worker is being stopped.",
+        type="WorkerStopping",
+        category=ApplicationErrorCategory.BENIGN,
+    )
 
 
 def _state(reason: str | None) -> Literal["paused", "halted", "over"]:

@@ -50,13 +50,18 @@ LANE_OPEN = (LaneStatus.PENDING, LaneStatus.RUNNING)
 OnBudget = Literal["stop", "pause"]
 
 
-def window_size(total: int) -> int:
+def window_size(total: int, concurrency: int) -> int:
     """Lanes of a window: few enough that several workers share a batch, and many enough to pay.
 
-    >>> [window_size(total) for total in (1, 1_000, 100_000)]
+    The windows under way have at least as many together as may be under way at the same time.
+
+    >>> [window_size(total, 20) for total in (1, 1_000, 100_000)]
     [20, 63, 500]
+    >>> window_size(1_000, 1_000)
+    250
     """
-    return min(_LARGEST_WINDOW, max(_SMALLEST_WINDOW, -(-total // _WINDOWS)))
+    least = max(_SMALLEST_WINDOW, -(-concurrency // WINDOWS_AT_ONCE))
+    return min(_LARGEST_WINDOW, max(least, -(-total // _WINDOWS)))
 
 
 def shares(concurrency: int, windows: int) -> list[int]:

@@ -3,6 +3,7 @@
 Lock order on PostgreSQL: the batch first, then what `store.publishing` says. Source: DESIGN §2, §3.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -133,7 +134,7 @@ def add(tx: Tx, run: NewRun, new: NewBatch) -> RunRow:
             "run_id": row.id,
             "type_id": new.type_id,
             "total": total,
-            "window_size": window_size(total),
+            "window_size": window_size(total, new.concurrency),
             "concurrency": new.concurrency,
             "max_failures": new.max_failures,
             "on_budget": new.on_budget,
@@ -320,6 +321,8 @@ def _failure(code: str, message: str) -> Failure:
 def _row(row: Row[Any]) -> BatchRow:
     values = row._asdict()
     steps: dict[str, Any] = decode_object(values["steps"])
-    return BatchRow(
-        **values | {"steps": {step: StepTally(*found) for step, found in steps.items()}}
-    )
+    decoded = {
+        "steps": {step: StepTally(*found) for step, found in steps.items()},
+        "usage": Usage(**json.loads(row.usage)) if row.usage else None,
+    }
+    return BatchRow(**values | decoded)

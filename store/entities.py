@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import Row, Select, bindparam, delete, exists, func, select, tuple_, update
 
+from engine.diff import same
 from engine.errors import Conflict, Invalid, NotFound
 from engine.records import CREATED, DELETED, UPDATED, event_name, record_problems
 from store import entity_types, publishing
@@ -239,6 +240,21 @@ def after(tx: Tx, org_id: str, type_id: str, last: EntityRow | None, limit: int)
     return [_row(row) for row in rows]
 
 
+def ids(tx: Tx, org_id: str, type_id: str, limit: int) -> list[str]:
+    """The ids of the records of a type that were not deleted, oldest first, at most so many."""
+    rows = tx.execute(
+        select(entities.c.id)
+        .where(
+            entities.c.org_id == org_id,
+            entities.c.type_id == type_id,
+            entities.c.archived_at.is_(None),
+        )
+        .order_by(entities.c.created_at, entities.c.id)
+        .limit(limit)
+    )
+    return [*rows.scalars()]
+
+
 def change(
     tx: Tx,
     org_id: str,
@@ -263,7 +279,9 @@ def change(
         raise Conflict("The entity was deleted. Restore it first.")
     merged = without_nulls(row.fields | fields)
     changed = sorted(
-        key for key in merged.keys() | row.fields.keys() if merged.get(key) != row.fields.get(key)
+        key
+        for key in merged.keys() | row.fields.keys()
+        if not same(merged.get(key), row.fields.get(key))
     )
     if not changed:
         return Written(row, [])

@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import bindparam, select, update
 
+from engine.diff import same
+from engine.errors import NotFound
 from engine.outcomes import EntityChange
 from engine.records import UPDATED, event_name
 from store import entity_types, publishing
@@ -66,10 +68,13 @@ def change_all(
     sure that the fields are as the type says.
 
     Raises:
-        NotFound: The type is gone.
         Unjudged: See `store.publishing`.
     """
-    kind = entity_types.hold(tx, org_id, type_id)
+    try:
+        kind = entity_types.hold(tx, org_id, type_id)
+    except NotFound:
+        # A type that has records is not deleted: they are gone.
+        return []
     rows = tx.execute(
         select(entities)
         .where(
@@ -87,7 +92,7 @@ def change_all(
         wanted = changes[row.id]
         merged = without_nulls(row.fields | wanted.change.fields)
         changed = sorted(
-            key for key in wanted.change.fields if merged.get(key) != row.fields.get(key)
+            key for key in wanted.change.fields if not same(merged.get(key), row.fields.get(key))
         )
         at = max(now(), row.updated_at + 1)
         if changed:

@@ -23,7 +23,7 @@ from store.batches import BatchRow
 from store.database import Tx
 from store.entity_updates import Changes
 from store.events import NewEvent
-from store.ids import derived_id
+from store.ids import new_id
 from store.publishing import Verdicts
 from store.runs import RunRow
 from store.tables import runs
@@ -95,12 +95,15 @@ class Move:
         change: what becomes of its entity.
         ended: how its steps have ended, once it is over.
         usage: what it has asked of models since its last move.
+        event_id: of the event that tells of the change. It stays when the move is written again,
+            and another attempt at the window, which may change the entity as well, has its own.
     """
 
     row: LaneRow
     change: EntityChange | None = None
     ended: dict[str, StepStatus] | None = None
     usage: Usage = field(default_factory=Usage)
+    event_id: str = field(default_factory=new_id)
 
 
 def window(tx: Tx, run_id: str, first: int, size: int) -> list[LaneRow]:
@@ -148,7 +151,7 @@ def commit(
             )
         ).scalars()
     )
-    changes = _changes(run_id, [move for move in moves if move.row.lane in still])
+    changes = _changes([move for move in moves if move.row.lane in still])
     started = (
         entity_updates.change_all(tx, org_id, batch.type_id, changes, verdicts, depth)
         if changes
@@ -170,7 +173,7 @@ def commit(
     return batch, started
 
 
-def _changes(run_id: str, moves: Sequence[Move]) -> dict[str, Changes]:
+def _changes(moves: Sequence[Move]) -> dict[str, Changes]:
     """What becomes of each entity, whatever of one lane comes together."""
     found: dict[str, Changes] = {}
     for move in moves:
@@ -183,10 +186,7 @@ def _changes(run_id: str, moves: Sequence[Move]) -> dict[str, Changes]:
                 fields=before.change.fields | change.fields,
                 published=before.change.published or change.published,
             )
-        row = move.row
-        # Between two changes of a lane there is an attempt, and one that was lost is none.
-        event_id = derived_id(run_id, f"{run_id}/{row.lane}/{row.attempts}")
-        found[row.entity_id] = Changes(change, event_id)
+        found[move.row.entity_id] = Changes(change, move.event_id)
     return found
 
 
@@ -223,7 +223,8 @@ def tell(tx: Tx, run_id: str, n: int, first: int, size: int) -> None:
         lanes.c.lane < first + size,
         lanes.c.status == LaneStatus.FAILED,
     )
-    rows = [_row(row) for row in tx.execute(select(lanes).where(*in_it).limit(_TOLD))]
+    first_failed = select(lanes).where(*in_it).order_by(lanes.c.lane).limit(_TOLD)
+    rows = [_row(row) for row in tx.execute(first_failed)]
     count = tx.execute(select(func.count()).select_from(lanes).where(*in_it)).scalar_one()
     failures: list[JsonValue] = [
         {"entity_id": row.entity_id, "step_id": row.step_id, **(row.error or {})} for row in rows

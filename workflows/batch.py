@@ -77,11 +77,11 @@ class BatchWorkflow:
                 # A pause comes too late for the lanes.
                 self._how = None
                 await self._afterwards(opened.after)
+            await self._close(self._how or "over")
         except asyncio.CancelledError:
             await self._stop()
             await self._close("cancelled")
             raise
-        await self._close(self._how or "over")
 
     async def _open(self) -> BatchOpened | None:
         """Wait for a place; None when the run needs no execution any more."""

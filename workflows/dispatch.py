@@ -5,6 +5,7 @@ as a non-retryable error and is the interpreter's to judge. A local activity tha
 error bare, one that times out raises another type live than on replay: hence `_unwrap`.
 """
 
+import asyncio
 from datetime import timedelta
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from engine.call import StepCall
 from engine.facts import OUTCOME_UNKNOWN, Failure
 from engine.outcomes import Answer
 from engine.plan import PlannedStep
+from workflows.versions import CANCELLED_IS_OVER, gate
 
 R = TypeVar("R")
 
@@ -47,26 +49,46 @@ class Unrecorded(Failure):
 
 
 async def ledger(name: str, arg: BaseModel, result: type[R]) -> R:
-    """Call the ledger, for as long as it takes: a database that is away only delays the run."""
-    answer: R = await workflow.execute_local_activity(
-        name,
-        arg,
-        result_type=result,
-        start_to_close_timeout=LOCAL,
-        retry_policy=RetryPolicy(
-            initial_interval=timedelta(seconds=0.5), maximum_interval=timedelta(seconds=10)
-        ),
-        cancellation_type=ActivityCancellationType.ABANDON,
-    )
+    """Call the ledger, for as long as it takes: a database that is away only delays the run.
+
+    Raises:
+        asyncio.CancelledError: whoever calls was cancelled meanwhile; what was called may go on.
+    """
+    try:
+        answer: R = await workflow.execute_local_activity(
+            name,
+            arg,
+            result_type=result,
+            start_to_close_timeout=LOCAL,
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(seconds=0.5), maximum_interval=timedelta(seconds=10)
+            ),
+            cancellation_type=ActivityCancellationType.ABANDON,
+        )
+    except ActivityError as error:
+        # Everybody looks for the other one, as it is raised at any other place. It needs no gate:
+        # an execution that did not look for this one has ended with it.
+        if isinstance(error.cause, CancelledError):
+            raise asyncio.CancelledError from error
+        raise
     return answer
 
 
 async def step(planned: PlannedStep, call: StepCall) -> Answer | Failure:
-    """Carry out one attempt of a step, on whichever lane it belongs to."""
+    """Carry out one attempt of a step, on whichever lane it belongs to.
+
+    Raises:
+        asyncio.CancelledError: it was cancelled between the two, and is on neither.
+        CancelledError: it was cancelled.
+    """
     if call.local:
         answer = await _local(planned, call)
         if isinstance(answer, Answer) or answer.code not in _NOT_THE_STEPS:
             return answer
+        # The answer of an activity may cross the cancel that it is told of, and then it counts.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling() and gate() >= CANCELLED_IS_OVER:
+            raise asyncio.CancelledError
         call = call.model_copy(update={"local": False, "moved": True})
     return await _ordinary(planned, call)
 

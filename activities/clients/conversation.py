@@ -30,7 +30,7 @@ from pydantic_ai.usage import RunUsage, UsageLimits
 from activities.clients.http import HttpDoor
 from activities.clients.model_http import DoorTransport
 from activities.clients.model_tools import Toolbox
-from activities.clients.models import Bounds, Endpoint, Question
+from activities.clients.questions import Bounds, Endpoint, Question
 from engine.agent import REQUESTS
 from engine.errors import StepError
 from engine.output_schema import violations

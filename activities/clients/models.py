@@ -1,6 +1,7 @@
 """The one door to language models: whatever asks one, asks here.
 
     models.py         which provider, which key, and the errors of both
+    questions.py      what is asked of whom, and what holds for the asking
     conversation.py   the asking: tools, structured answers, budgets; by pydantic-ai
     model_tools.py    what a model may do besides answering
     model_http.py     how the providers' SDKs get through the outgoing HTTP door
@@ -10,16 +11,14 @@ Nothing that was asked or answered is logged, or put into an error: errors end u
 
 import asyncio
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, SecretStr
 
 from activities.clients.http import HttpDoor
-from engine.agent import Budget, ModelOptions, ToolName
+from activities.clients.questions import Bounds, Endpoint, Question
 from engine.errors import StepError
-from engine.usage import Usage
 
 if TYPE_CHECKING:
     from activities.clients import conversation
@@ -43,59 +42,6 @@ class Access:
     openai_key: SecretStr = _NO_KEY
     anthropic_url: str = ANTHROPIC_URL
     anthropic_key: SecretStr = _NO_KEY
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One model, and where and as whom it is asked.
-
-    Attributes:
-        theirs: it is the provider's own service, and not one that speaks its language.
-    """
-
-    provider: str
-    model: str
-    url: str
-    key: SecretStr
-    theirs: bool
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a model is asked.
-
-    Attributes:
-        model: `provider:name`; None for the deployment's own.
-        schema: JSON Schema of the answer; None for text.
-        tools: what the model may do besides answering.
-        hosts: whom its requests may reach; None for whomever the outgoing door lets it.
-        api_key: the key for the provider; None for the deployment's own.
-    """
-
-    prompt: str = field(repr=False)
-    model: str | None = None
-    instructions: str = field(default="", repr=False)
-    schema: dict[str, JsonValue] | None = None
-    options: ModelOptions = field(default_factory=ModelOptions)
-    budget: Budget = field(default_factory=Budget)
-    tools: Sequence[ToolName] = ()
-    hosts: Sequence[str] | None = None
-    api_key: SecretStr | None = None
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What holds for the asking.
-
-    Attributes:
-        key: the idempotency key of the step, from which those of its tools are made.
-        timeout: seconds that the attempt has.
-        usage: takes in what is used up, however the asking ends.
-    """
-
-    key: str
-    timeout: float
-    usage: Usage
 
 
 class Models:

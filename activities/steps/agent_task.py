@@ -9,7 +9,7 @@ import json
 from pydantic import Field, JsonValue, SecretStr
 
 from activities.base import StepConfig, StepContext, StepType
-from activities.clients.models import Bounds, Question
+from activities.clients.questions import Bounds, Question
 from engine.agent import Budget, OutputSchema
 from engine.outcomes import Done
 

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import Field, JsonValue, model_validator
 
 from activities.base import StepConfig, StepContext, StepType
-from activities.clients.models import Bounds, Question
+from activities.clients.questions import Bounds, Question
 from engine.agent import Budget, FieldName, ModelName, ModelOptions, OutputSchema
 from engine.errors import StepError
 from engine.outcomes import Done, EntityChange

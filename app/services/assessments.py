@@ -6,14 +6,15 @@ from functools import partial
 
 from pydantic import JsonValue
 
+from app.services.acceptance import FOR_ENTITIES, IS_BATCH
 from app.services.aftermath import Aftermath
 from app.services.auth import Caller
 from app.services.dispatch import Dispatch
 from app.services.named_runs import enabled, require_possible
 from app.services.once import Answered, Once, keep, recall
-from engine.errors import Invalid
+from engine.errors import Conflict, Invalid
 from engine.records import bare_id, spelled_id
-from store import assessments, publishing, runs
+from store import assessments, latest, publishing, runs
 from store.assessments import AssessmentRow, NewAssessment
 from store.database import Database, Tx
 from store.ids import derived_id, new_id
@@ -68,7 +69,7 @@ class Assessments:
 
         Raises:
             NotFound: there is no such workflow.
-            Conflict: the workflow is not active.
+            Conflict: the workflow is not active, or for entities (`workflow_is_batch`).
             Refused: there is no such vendor or service.
         """
         if wanted.workflow is not None:
@@ -134,6 +135,8 @@ def _create(
     if earlier := recall(tx, org_id, once):
         return earlier, []
     workflow = None if workflow_name is None else enabled(tx, org_id, workflow_name)
+    if workflow is not None and latest.entity_type(tx, workflow) is not None:
+        raise Conflict(FOR_ENTITIES, code=IS_BATCH)
     depth = publishing.depth_of(tx, org_id, once.key if once else None)
     try:
         event = assessments.prepare(tx, org_id, new, depth)

@@ -15,7 +15,7 @@ from engine.batch import MOST_LANES, OnBudget
 from engine.errors import Conflict, Invalid, NotFound, Problem
 from engine.lifecycle import TERMINAL
 from engine.records import PREFIXES
-from store import batches, entity_types, lanes, runs
+from store import batches, entities, entity_types, lanes, runs
 from store.batches import NewBatch
 from store.database import Database, Tx
 from store.entity_types import TypeRow
@@ -57,11 +57,13 @@ class StartBatch:
 
     Attributes:
         entity_ids: as they were written; repeats count once.
+        all_entities: instead of those, all of the workflow's type.
         concurrency: entities that may be under way at the same time.
     """
 
     workflow_id: str
     entity_ids: Sequence[str]
+    all_entities: bool
     concurrency: int
     input: dict[str, Any]
     budget: Budget
@@ -101,10 +103,7 @@ class Batches:
         def accept(tx: Tx, fits: int | None) -> RunRow:
             workflow = held(tx, caller.org_id, wanted.workflow_id)
             kind = self._kind(tx, workflow, wanted.input, fits)
-            places = _places(wanted.entity_ids, kind)
-            if len(places) > MOST_LANES:
-                message = f"A batch has at most {MOST_LANES:,} entities, and not {len(places):,}."
-                raise Invalid(message, problems=[Problem(message, path="entityIds")])
+            places = _places(tx, wanted, kind)
             new = NewBatch(
                 type_id=kind.id,
                 entity_ids=[*places],
@@ -112,7 +111,10 @@ class Batches:
                 max_failures=wanted.budget.of(len(places)),
                 on_budget=wanted.budget.on_exceeded,
             )
-            return batches.accept(tx, _new_run(workflow, wanted.input), new, places)
+            run = _new_run(workflow, wanted.input)
+            if wanted.all_entities:
+                return batches.add(tx, run, new)
+            return batches.accept(tx, run, new, places)
 
         return await accepted(self._database, self._dispatch, caller.org_id, once, answer, accept)
 
@@ -193,10 +195,29 @@ def _new_run(workflow: WorkflowRow, wanted: dict[str, Any]) -> NewRun:
     )
 
 
-def _places(entity_ids: Sequence[str], kind: TypeRow) -> dict[str, int]:
-    """The distinct ids without the prefix of their type, and where each stands first."""
-    prefix = PREFIXES.get(kind.name, "")
+def _places(tx: Tx, wanted: StartBatch, kind: TypeRow) -> dict[str, int]:
+    """The distinct ids without the prefix of their type, and where each stands first.
+
+    Raises:
+        Invalid: there are too many or none, or it is not said which are wanted.
+    """
+    if bool(wanted.entity_ids) is wanted.all_entities:
+        raise _invalid("Give either entityIds or allEntities: true.", "entityIds")
     places: dict[str, int] = {}
-    for place, written in enumerate(entity_ids):
+    if wanted.all_entities:
+        found = entities.ids(tx, kind.org_id, kind.id, MOST_LANES + 1)
+        places = {entity_id: place for place, entity_id in enumerate(found)}
+        if not places:
+            raise _invalid(f"There are no entities of type {kind.name}.", "allEntities")
+    prefix = PREFIXES.get(kind.name, "")
+    for place, written in enumerate(wanted.entity_ids):
         places.setdefault(written.removeprefix(prefix), place)
+    if len(places) > MOST_LANES:
+        count = "more" if wanted.all_entities else f"{len(places):,}"
+        where = "allEntities" if wanted.all_entities else "entityIds"
+        raise _invalid(f"A batch has at most {MOST_LANES:,} entities, and not {count}.", where)
     return places
+
+
+def _invalid(message: str, where: str) -> Invalid:
+    return Invalid(message, problems=[Problem(message, path=where)])

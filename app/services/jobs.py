@@ -20,7 +20,7 @@ from store.runs import RunHead, RunRow, Wanted
 
 #: Lanes that are in memory at a time while all are written out.
 _CHUNK = 250
-_PLACES = {
+_COUNTS_AS = {
     StepStatus.COMPLETED: StepTally(completed=1),
     StepStatus.FAILED: StepTally(failed=1),
     StepStatus.SKIPPED: StepTally(skipped=1),
@@ -128,7 +128,7 @@ class Jobs:
         found = {}
         for outline in outlines:
             row = rows.get(outline.step_id)
-            own = StepTally() if row is None else _PLACES.get(row.status, StepTally())
+            own = StepTally() if row is None else _COUNTS_AS.get(row.status, StepTally())
             found[outline.step_id] = counted.get(outline.step_id, own)
         return found
 

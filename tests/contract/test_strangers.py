@@ -26,7 +26,7 @@ Things = dict[tuple[str, str], str]
 SURFACES = ("/api/v1/", "/v1/", "/api/")
 _PARAMETER = re.compile(r"{(\w+)}")
 #: The parameters that only say which part of the thing before them is meant.
-PARTS = {"step_id": "first", "version": "1"}
+PARTS = {"step_id": "first", "version": "1", "runId": "0" * 32}
 #: A name is no id: it makes a thing of the caller's own.
 OWN_NAMES = {("PUT", "/api/secrets/{name}")}
 #: What a schema does not tell of a value.
@@ -110,6 +110,7 @@ async def _things(api: httpx2.AsyncClient) -> Things:
         ("/api/v1/", "entityTypeId"): entity_type,
         ("/api/v1/", "entityId"): vendor,
         ("/api/v1/", "workflowId"): workflow.removeprefix("wf_"),
+        ("/api/v1/", "jobId"): run.removeprefix("run_"),
         ("/api/v1/", "bucketId"): await made(
             "/api/v1/buckets", "id", name="mine", kind="file", config={}
         ),

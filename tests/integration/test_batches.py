@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.jobs import Followed, Jobs
 from tests.integration.site import Site
+from tests.postgresql import fresh
 from tests.receiver import Receiver
 from tests.workflow.patience import until
 
@@ -73,6 +74,15 @@ async def decided(
 
 async def test_a_killed_worker_changes_no_counter(site: Site) -> None:
     await decided(site, 2_000, kills=2)
+
+
+@pytest.mark.slow
+async def test_the_same_over_postgresql(
+    postgresql: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with fresh(postgresql) as url:
+        async with Site(tmp_path_factory.mktemp("site"), database_url=url) as site:
+            await decided(site, 3_000, kills=2)
 
 
 @pytest.mark.chaos

@@ -1,10 +1,12 @@
 """Batches and their lanes, on both databases."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from pydantic import JsonValue
+from sqlalchemy import delete, select
 
 from activities.registry import catalog
 from engine.batch import LaneStatus
@@ -17,6 +19,7 @@ from store import (
     endings,
     entities,
     entity_types,
+    executed,
     executions,
     lanes,
     runs,
@@ -28,7 +31,11 @@ from store.entities import new_entity
 from store.entity_types import TypeRow
 from store.lanes import LaneRow, Move
 from store.publishing import Verdicts, publishing
+from store.record_tables import entities as entities_table
+from store.record_tables import entity_types as entity_types_table
+from store.record_tables import published_events
 from store.runs import NewRun, RunRow
+from store.values import decode_object
 from tests.store.world import PLACES, World
 
 L = LaneStatus
@@ -96,6 +103,13 @@ async def test_what_is_unknown_is_named_and_nothing_is_made(
         ]
         for named in ("no such id", gone, *foreign):
             assert named in refused.value.message
+        # As the request has them; a NUL is nothing that PostgreSQL takes as text.
+        with pytest.raises(Invalid) as refused:
+            batches.require(tx, world.org, kind.id, ["\0", ids[0], "é"], {"\0": 4, "é": 9})
+        assert [problem.path for problem in refused.value.problems] == [
+            "entityIds.4",
+            "entityIds.9",
+        ]
         service = entity_types.get(tx, world.org, "Service")
         with pytest.raises(Invalid, match=r"700 of the entities are unknown .* and 600 more"):
             batches.require(tx, world.org, service.id, ids)
@@ -126,6 +140,32 @@ async def test_a_lane_is_over_once(database: Database, world: World) -> None:
     ]
 
 
+async def test_a_step_is_listed_as_executed_once_for_all_lanes(
+    database: Database, world: World
+) -> None:
+    run = await database.write(lambda tx: begun(tx, world, 3))
+    plain = await database.write(world.run)
+    assert await database.read(lambda tx: executed.steps_of(tx, run)) == []
+    rows = await database.read(lambda tx: lanes.window(tx, run.id, 0, 20))
+    one, two, three = (ended(row, L.FAILED) for row in rows)
+    left_out = {"b": StepStatus.SKIPPED}
+    await commit(database, run, one, replace(two, ended={**(two.ended or {}), **left_out}))
+    (going,) = await database.read(lambda tx: executed.steps_of(tx, run))
+    assert (going.step_id, going.iteration, going.status) == ("a", "", StepStatus.RUNNING)
+    await commit(database, run, three)
+
+    def close(tx: Tx) -> None:
+        batches.close(tx, run.id, 1, "over", PLACES, None)
+
+    await database.write(close)
+    row = await database.read(lambda tx: runs.get(tx, world.org, run.id))
+    (over,) = await database.read(lambda tx: executed.steps_of(tx, row))
+    assert over.status is StepStatus.FAILED
+    assert over.error == {"message": "3 of 3 entities have failed here."}
+    counted = await database.read(lambda tx: executed.counts(tx, [run.id, plain.id]))
+    assert counted == {run.id: 1, plain.id: 0}
+
+
 async def test_a_lane_between_two_steps_is_found_as_it_was(
     database: Database, world: World
 ) -> None:
@@ -141,11 +181,38 @@ async def test_a_lane_between_two_steps_is_found_as_it_was(
         started_at=7,
     )
     change = EntityChange(fields={"name": "New", "extra": None}, published=True)
+    await commit(database, run, Move(moved, EntityChange(fields={"name": 1})))
+    await commit(database, run, Move(moved, EntityChange(fields={"name": True})))
     await commit(database, run, Move(moved, change))
     assert await database.read(lambda tx: lanes.window(tx, run.id, 0, 20)) == [moved]
+    assert await database.read(partial(names_told, run.org_id)) == [1, True, "New"]
     entity = await database.read(lambda tx: entities.get(tx, world.org, row.entity_id))
     assert entity.fields == {"name": "New"}
     assert entity.published_at is not None
+
+
+def names_told(org: str, tx: Tx) -> list[JsonValue]:
+    """The names that changes of vendors have told of, one after the other."""
+    rows = tx.execute(
+        select(published_events.c.entity_fields)
+        .where(published_events.c.org_id == org, published_events.c.name == "Vendor.Updated")
+        .order_by(published_events.c.created_at, published_events.c.id)
+    )
+    return [decode_object(row.entity_fields)["name"] for row in rows]
+
+
+async def test_a_change_goes_with_its_type(database: Database, world: World) -> None:
+    run = await database.write(lambda tx: begun(tx, world, 1))
+    (row,) = await database.read(lambda tx: lanes.window(tx, run.id, 0, 20))
+
+    def gone(tx: Tx) -> None:
+        tx.execute(delete(entities_table))
+        tx.execute(delete(entity_types_table).where(entity_types_table.c.org_id == world.org))
+
+    await database.write(gone)
+    change = EntityChange(fields={"name": "Late"})
+    batch, _ = await commit(database, run, ended(row, L.COMPLETED, change=change))
+    assert batch.completed == 1
 
 
 async def test_nothing_is_written_past_the_end(database: Database, world: World) -> None:

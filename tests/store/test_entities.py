@@ -17,6 +17,7 @@ from store.ids import new_id
 from store.publishing import Verdicts
 from store.record_tables import published_events
 from store.tables import runs
+from store.values import encode
 from tests.store.test_publishing import bound
 from tests.store.world import World, overlap
 
@@ -84,6 +85,13 @@ async def test_every_change_is_told_of_with_it(database: Database, world: World)
     ]
     kept = await database.read(lambda tx: entities.get(tx, world.org, row.id))
     assert kept.fields == {"c": 2}
+
+
+async def test_true_is_not_one(database: Database, world: World) -> None:
+    row = await created(database, world.org, {"a": 1, "b": [0]})
+    await changed(database, world.org, row.id, {"a": True, "b": [False]})
+    kept = await database.read(lambda tx: entities.get(tx, world.org, row.id))
+    assert encode(kept.fields) == '{"a":true,"b":[false]}'
 
 
 async def test_what_is_refused_tells_of_nothing(database: Database, world: World) -> None:

@@ -75,7 +75,7 @@ def test_a_step_that_was_not_reached_is_left_out() -> None:
 @given(st.integers(1, MOST_LANES), st.integers(1, MOST_AT_ONCE))
 def test_windows_cover_all_lanes_and_share_the_concurrency(total: int, concurrency: int) -> None:
     opened = BatchOpened(
-        state="admitted", total=total, size=window_size(total), concurrency=concurrency
+        state="admitted", total=total, size=window_size(total, concurrency), concurrency=concurrency
     )
     assert (opened.windows - 1) * opened.size < total <= opened.windows * opened.size
     # Six events or so a window, and a history may not grow past 10,000.
@@ -83,6 +83,8 @@ def test_windows_cover_all_lanes_and_share_the_concurrency(total: int, concurren
     found = shares(concurrency, opened.windows)
     assert sum(found) == concurrency
     assert min(found) >= 1
+    # What was asked for is under way while there is enough to do.
+    assert sum(min(share, opened.size) for share in found) >= min(concurrency, total)
     assert len(found) <= min(WINDOWS_AT_ONCE, opened.windows)
 
 

@@ -2,6 +2,8 @@
 
 import base64
 import json
+from collections.abc import Collection
+from typing import cast
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from activities.redaction import SHORTEST, Redactor
+from activities.secrets import Disclosed, Vault
+from engine.outcomes import Done, EntityChange
 
 TOKEN = 'tök/en+"7f\n3&= a'
 characters = st.characters(exclude_categories=["Cs"])
@@ -133,3 +137,23 @@ def test_a_text_that_is_full_of_it_is_not_kept() -> None:
     redactor = Redactor({"S": "aaaa"})
     assert redactor.text("aaaa" * 100) == "[secret S]" * 100
     assert redactor.text("aaaa" * 1_000_000) == "[secret S]"
+
+
+class Open:
+    """A vault that tells what it is asked for."""
+
+    async def resolve(self, _org: str, names: Collection[str]) -> dict[str, str]:
+        return dict.fromkeys(names, TOKEN)
+
+
+async def test_what_becomes_of_an_entity_is_recorded_without_them() -> None:
+    told = Disclosed(cast(Vault, Open()), "org")
+    await told.resolve("TOKEN")
+    change = EntityChange(fields={TOKEN: 1, "said": [f"it is {TOKEN}"]}, published=True)
+    found = await told.outcome(Done(output={"of": TOKEN}, entity=change))
+    assert found == Done(
+        output={"of": "[secret TOKEN]"},
+        entity=EntityChange(
+            fields={"[secret TOKEN]": 1, "said": ["it is [secret TOKEN]"]}, published=True
+        ),
+    )

@@ -99,9 +99,10 @@ async def started(
     max_failures: int | None = None,
     on_budget: Any = "stop",
     input: dict[str, JsonValue] | None = None,
+    fields: Any = None,
 ) -> Batch:
     """A batch of these steps over these records, on its way."""
-    kind, ids = await make(house, records)
+    kind, ids = await make(house, records, fields)
     definition = {
         "name": f"Batch {uuid4().hex[:8]}",
         "entity_type": kind.id,

@@ -17,6 +17,7 @@ from store.database import Database, Tx
 from tests.house import House, open_house
 from tests.model_server import OPENAI_KEY, TOKENS, Calls, Fails, ModelServer, Says, calls
 from tests.receiver import Receiver
+from tests.workflow.batching import started
 from tests.workflow.definitions import flow, step
 
 WENT_IN, CAME_OUT = TOKENS
@@ -303,3 +304,18 @@ async def test_prompts_answers_and_keys_stay_where_they_belong(
     kept = b"".join(path.read_bytes() for path in tmp_path.glob("signalbox.db*"))
     assert ANSWER.encode() in kept
     assert OPENAI_KEY.encode() not in kept
+
+
+async def test_a_batch_writes_into_its_entities_and_counts_its_tokens(
+    asking: House, models: ModelServer
+) -> None:
+    rejected = Fails(503, {"retry-after": "0"})
+    models.answers = [rejected, calls("final_result", title="Written")]
+    ask = generate(retry={"max_attempts": 5, "delay": 0.05}) | {"depends_on": []}
+    ask["config"] |= {"fields": ["title"]}
+    batch = await started(asking, [{"rank": n} for n in range(12)], ask, concurrency=4)
+    assert (await batch.until()).status is RunStatus.COMPLETED
+    assert [entity.fields["title"] for entity in await batch.entities()] == ["Written"] * 12
+    row = await batch.row()
+    assert row.usage == Usage(12, 12 * WENT_IN, 12 * CAME_OUT)
+    assert sum(lane.attempts for lane in await batch.lanes()) == 13

@@ -3,11 +3,18 @@
 import asyncio
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.testing import WorkflowEnvironment
 
+from activities import perform
+from activities.flights import Flight
+from activities.ledger import Ledger
+from activities.perform import Performer
 from engine.lifecycle import RunStatus, StepStatus
+from store.database import Database
 from tests.house import House, open_house
 from tests.receiver import Receiver
 from tests.workflow.definitions import chain, flow, get, step
@@ -47,6 +54,56 @@ async def test_cancel_stops_a_request(house: House, receiver: Receiver, local: b
     assert rows["slow"].status is StepStatus.CANCELLED
     assert "after" not in rows
     assert receiver.count("/") == 1
+    assert receiver.answered == 0
+
+
+async def test_cancel_while_the_ledger_is_busy(
+    server: WorkflowEnvironment,
+    sqlite: Database,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The run is open, and its execution has not heard of that; so it is after a lost task, too."""
+    opened, answered = asyncio.Event(), asyncio.Event()
+    write = Ledger._write
+
+    async def slow(ledger: Ledger, *args: Any) -> Any:
+        done = await write(ledger, *args)
+        if not opened.is_set():
+            opened.set()
+            await answered.wait()
+        return done
+
+    monkeypatch.setattr(Ledger, "_write", slow)
+    async with open_house(server.client, sqlite) as house:
+        run_id = await house.start(flow(get(receiver, "a")))
+        await asyncio.wait_for(opened.wait(), 60)
+        await house.cancel(run_id)
+        await is_cancelled(house, run_id)
+        assert receiver.count("/") == 0
+        answered.set()
+
+
+async def test_cancel_that_crosses_a_hand_over(
+    house: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told to stop says that it takes long: nothing goes on in its stead."""
+
+    async def takes_long(performer: Performer, flight: Flight) -> None:
+        raise perform._quiet("The step takes long.", "MoveToOrdinary")
+
+    monkeypatch.setattr(perform, "HAND_OVER", 600)
+    monkeypatch.setattr(Performer, "_let_go", takes_long)
+    run_id = await house.start(
+        flow(get(receiver, "slow", "/slow/600/x"), get(receiver, "after", "", "slow"))
+    )
+    await until(lambda: receiver.count("/slow") == 1, "no request")
+    await house.cancel(run_id)
+    await is_cancelled(house, run_id)
+    assert (await house.steps(run_id))["slow"].status is StepStatus.CANCELLED
+    # As the worker's process does every two seconds.
+    await house.performer.drop_orphans()
+    await until(lambda: receiver.waiting == 0, "the request goes on")
     assert receiver.answered == 0
 
 

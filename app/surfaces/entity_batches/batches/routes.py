@@ -48,6 +48,7 @@ async def run_over_entities(
         StartBatch(
             workflow_id=workflow,
             entity_ids=body.entity_ids,
+            all_entities=body.all_entities,
             concurrency=body.concurrency,
             input=body.input,
             budget=Budget()

@@ -2,15 +2,25 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import FailFast, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, FailFast, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
+from app.envelope import to_json
+from app.services.door import LARGEST_BODY, measure
 from app.surfaces.entity_batches.jobs.schemas import JobStatus, ProgressOut
 from app.surfaces.entity_batches.wire import In
 from engine.batch import MOST_AT_ONCE, MOST_LANES, USUALLY_AT_ONCE
 
 #: An id, or any other text, which an error can name.
 _Written = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100)]
+
+
+def _as_elsewhere(value: dict[str, Any]) -> dict[str, Any]:
+    """An input that could have come in by any other route: this one's bounds are for the ids."""
+    measure(value)
+    if len(to_json(value)) > LARGEST_BODY:
+        raise ValueError(f"it is larger than {LARGEST_BODY} bytes")
+    return value
 
 
 class ErrorBudgetIn(In):
@@ -33,14 +43,16 @@ class ErrorBudgetIn(In):
 class BatchIn(In):
     """What a workflow is run over, and how.
 
-    `entityIds` are 1 to 100,000, repeats counting once, in the order in which they begin;
-    `concurrency` is how many of them may be under way at the same time.
+    Either `entityIds`, 1 to 100,000, repeats counting once, in the order in which they begin; or
+    `allEntities: true` for all that the workflow's type has by then, oldest first. `concurrency` is
+    how many of them may be under way at the same time.
     """
 
     #: The first that is wrong says enough: there may be a hundred thousand like it.
-    entity_ids: Annotated[list[_Written], FailFast()] = Field(min_length=1)
+    entity_ids: Annotated[list[_Written], FailFast()] = Field(default=[], min_length=1)
+    all_entities: bool = Field(default=False, strict=True)
     concurrency: int = Field(default=USUALLY_AT_ONCE, strict=True, ge=1, le=MOST_AT_ONCE)
-    input: dict[str, Any] = Field(default={})
+    input: Annotated[dict[str, Any], AfterValidator(_as_elsewhere)] = Field(default={})
     error_budget: ErrorBudgetIn | None = None
 
 

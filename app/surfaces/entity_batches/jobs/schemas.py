@@ -82,6 +82,14 @@ class ErrorBudgetOut(TypedDict):
     onExceeded: Literal["stop", "pause"]
 
 
+class UsageOut(TypedDict):
+    """What the steps of a job have asked of models so far."""
+
+    requests: int
+    inputTokens: int
+    outputTokens: int
+
+
 class LogOut(TypedDict):
     """A line of a job's log; `sequence` numbers the event that it tells of, from 1."""
 
@@ -98,7 +106,7 @@ class JobFullOut(JobOut):
 
     `intent` is what was asked of it and has not happened yet. `estimatedCompletionAt` goes by how
     fast it was so far; it is null where nothing tells. `concurrency` is null for a run that is not
-    over entities.
+    over entities. `usage` is null until a model was asked.
     """
 
     runId: str
@@ -107,6 +115,7 @@ class JobFullOut(JobOut):
     estimatedCompletionAt: int | None
     concurrency: int | None
     errorBudget: ErrorBudgetOut | None
+    usage: UsageOut | None
     steps: list[JobStepOut]
     logs: list[LogOut]
 

@@ -20,6 +20,7 @@ from app.surfaces.entity_batches.jobs.schemas import (
     LaneErrorOut,
     LaneOut,
     ProgressOut,
+    UsageOut,
 )
 from app.surfaces.entity_batches.wire import maybe_millis, millis
 from engine.lifecycle import TERMINAL, RunStatus
@@ -94,6 +95,7 @@ def job_full_out(view: JobView, now: int) -> JobFullOut:
         estimatedCompletionAt=_estimate(run, batch, now),
         concurrency=batch.concurrency if batch else None,
         errorBudget=_budget(batch),
+        usage=_usage(batch),
         steps=[
             JobStepOut(
                 id=step_id, completed=step.completed, failed=step.failed, skipped=step.skipped
@@ -117,6 +119,15 @@ def _estimate(run: RunHead, batch: BatchRow | None, now: int) -> int | None:
     if batch is None or run.status is not RunStatus.RUNNING or run.intent is not None:
         return None
     return maybe_millis(batch.over_by(now))
+
+
+def _usage(batch: BatchRow | None) -> UsageOut | None:
+    used = batch.usage if batch else None
+    if used is None:
+        return None
+    return UsageOut(
+        requests=used.requests, inputTokens=used.input_tokens, outputTokens=used.output_tokens
+    )
 
 
 def _budget(batch: BatchRow | None) -> ErrorBudgetOut | None:
