@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.base import AnyStepType
 from activities.clients.runs import Runs
 from activities.definitions import Definitions
-from activities.doing import Desk, RunClosedError
+from activities.doing import Desk, RunClosedError, micros
 from activities.lane import Lane, Order, Stop
 from activities.lane_log import LaneLog, UnwrittenError
 from activities.scopes import describe
@@ -75,7 +75,7 @@ class Windows:
     @activity.defn(name=WINDOW)
     async def perform_lanes(self, call: WindowCall) -> WindowDone:
         """Carry out the lanes of a window that are not over."""
-        stop = Stop()
+        stop, began = Stop(), micros()
         async with self._watched(call, stop):
             begun = await self._read(partial(_begun, call=call))
             if begun is None:
@@ -102,7 +102,9 @@ class Windows:
                 if not finished and stop.reason == "leaving":
                     # What is under way has its time to end, and another worker goes on.
                     raise _leaving()
-                await log.tell(call.window * batch.window_size, batch.window_size)
+                # What the attempt before this one has not told of, as its worker was lost.
+                since = began if activity.info().attempt == 1 else 0
+                await log.tell(call.window * batch.window_size, batch.window_size, since)
         return WindowDone(state="done" if finished else _state(stop.reason))
 
     async def _order(self, begun: Begun, log: LaneLog, stop: Stop) -> Order:

@@ -35,6 +35,8 @@ def _batches() -> None:
         sa.Column("began_done", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.Column("began_failed", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.Column("halted", sa.Boolean, server_default=sa.false(), nullable=False),
+        sa.Column("told_at", sa.BigInteger),
+        sa.Column("told_done", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"], ["runs.id"], name="fk_batches_run_id_runs", ondelete="CASCADE"
         ),
@@ -54,6 +56,7 @@ def _lanes() -> None:
         sa.Column("step_id", sa.String(64)),
         sa.Column("attempts", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.Column("error", sa.Text),
+        sa.Column("notes", sa.Text),
         sa.Column("output", sa.Text),
         sa.Column("started_at", sa.BigInteger),
         sa.Column("completed_at", sa.BigInteger),
