@@ -18,9 +18,6 @@ from tempfile import NamedTemporaryFile
 from typing import assert_never
 from urllib.parse import quote
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from pydantic import JsonValue
 
 from activities.clients.delivery import Message, as_json, deliver, hand_over, is_a_secret
@@ -113,6 +110,11 @@ class Buckets:
                 assert_never(row.bucket)
 
     async def _put_object(self, config: S3Config, content: Content, timeout: float) -> Put:
+        # A tenth of the start of every process, and few have anything to sign.
+        from botocore.auth import S3SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
         name = _object(config.prefix, content.name)
         body = as_json(content.value).encode()
         request = AWSRequest(
