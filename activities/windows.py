@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
@@ -104,12 +104,13 @@ class Windows:
                     raise _leaving()
                 # What the attempt before this one has not told of, as its worker was lost.
                 since = began if activity.info().attempt == 1 else 0
-                await log.tell(call.window * batch.window_size, batch.window_size, since)
+                first = call.window * batch.window_size
+                await _patiently(lambda: log.tell(first, batch.window_size, since))
         return WindowDone(state="done" if finished else _state(stop.reason))
 
     async def _order(self, begun: Begun, log: LaneLog, stop: Stop) -> Order:
         run = begun.run
-        version = await self._definitions.get(run.workflow_id, run.version)
+        version = await _patiently(lambda: self._definitions.get(run.workflow_id, run.version))
         facts = await self._read(partial(steps.run_facts, run_id=run.id))
         assert facts is not None
         return Order(
@@ -159,13 +160,7 @@ class Windows:
         return await self._read(lambda tx: entity_updates.present(tx, run.org_id, ids))
 
     async def _read(self, work: Callable[[Tx], T]) -> T:
-        """Read, for as long as it takes: a database that is away only delays the batch."""
-        while True:
-            try:
-                return await self._desk.database.read(work)
-            except Unavailable:
-                _log.warning("a batch waits for the database")
-                await asyncio.sleep(1)
+        return await _patiently(lambda: self._desk.database.read(work))
 
     @contextlib.asynccontextmanager
     async def _watched(self, call: WindowCall, stop: Stop) -> AsyncGenerator[None, None]:
@@ -189,6 +184,16 @@ class Windows:
                 if reason is not None:
                     stop.ask(reason)
             await asyncio.sleep(_LOOK)
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it, for as long as it takes: a database that is away only delays the batch."""
+    while True:
+        try:
+            return await work()
+        except Unavailable:
+            _log.warning("a batch waits for the database")
+            await asyncio.sleep(1)
 
 
 async def _beat() -> None:

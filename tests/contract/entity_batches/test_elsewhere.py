@@ -43,7 +43,8 @@ async def test_a_batch_is_a_run_like_any_other(api: httpx2.AsyncClient) -> None:
     assert summary["step_count"] == 2
 
     told = (await api.get(f"/api/workflows/runs/run_{found}/stream")).text
-    (line,) = [part for part in told.split("\n\n") if "event: batch_progress" in part]
+    # On a busy machine there are some in between.
+    *_, line = [part for part in told.split("\n\n") if "event: batch_progress" in part]
     data = json.loads(line.partition("data: ")[2])
     failures = data.pop("failures")
     assert data == {
@@ -52,6 +53,8 @@ async def test_a_batch_is_a_run_like_any_other(api: httpx2.AsyncClient) -> None:
         "completed": 2,
         "failed": 1,
         "failed_here": 1,
+        "noted_here": 0,
+        "notes": [],
         "timestamp": data["timestamp"],
     }
     assert [(one["entity_id"], one["step_id"], one["code"]) for one in failures] == [
