@@ -11,9 +11,19 @@ def upgrade() -> None:
     """Make room for them."""
     op.add_column("runs", sa.Column("lanes", sa.Integer))
     op.add_column("entities", sa.Column("published_at", sa.BigInteger))
+    _listing()
     _batches()
     _lanes()
     _buckets()
+
+
+def _listing() -> None:
+    op.drop_index("ix_entities_org_id_type_id_created_at", "entities")
+    op.create_index(
+        "ix_entities_listed",
+        "entities",
+        ["org_id", "type_id", "created_at", "id", "archived_at"],
+    )
 
 
 def _batches() -> None:
