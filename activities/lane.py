@@ -19,7 +19,7 @@ from activities.base import AnyStepType
 from activities.definitions import Prepared, Version
 from activities.doing import Desk, Doing, micros
 from activities.lane_log import LaneLog
-from engine.batch import LaneStatus, tally
+from engine.batch import LaneStatus, Note, tally
 from engine.call import StepCall
 from engine.diff import same
 from engine.errors import Invalid, StepError
@@ -37,6 +37,9 @@ from store.entity_types import TypeRow
 from store.lanes import LaneRow, Move
 from store.runs import RunRow
 from store.values import encode
+
+#: Characters of a message that a lane keeps of a step that it went on after.
+_NOTED = 500
 
 
 class Stop:
@@ -93,6 +96,7 @@ class Lane:
         self._fields = dict(entity.fields) if entity is not None else {}
         self._facts = row.facts or Facts()
         self._outputs = dict(row.outputs)
+        self._notes = list(row.notes)
         self._attempts = row.attempts
         self._started_at = row.started_at or micros()
         #: What becomes of the entity, and what models were asked, as far as it is not committed.
@@ -158,6 +162,8 @@ class Lane:
             fail(step, fact, failure_of(doing.secrets.error(error), step.id), time.time())
             if fact.status is StepStatus.WAITING:
                 await order.log.note(self._moved(step.id))
+            elif fact.failure is not None:
+                self._note(step.id, fact.failure.message, fact.failure.code)
             return
         self._usage.add(doing.usage)
         settle(fact, outcome)
@@ -198,6 +204,7 @@ class Lane:
                 "not_for_batches", f"Step '{step_id}' cannot be a step of a batch.", retryable=False
             )
         if isinstance(outcome, Skip):
+            self._note(step_id, outcome.reason)
             return
         try:
             size = len(encode(outcome.output).encode())
@@ -216,6 +223,9 @@ class Lane:
         if isinstance(outcome, Done) and outcome.entity is not None:
             self._change_entity(outcome.entity)
         self._outputs[step_id] = outcome.output
+
+    def _note(self, step_id: str, message: str, code: str | None = None) -> None:
+        self._notes.append(Note(step_id=step_id, code=code, message=message[:_NOTED]))
 
     def _change_entity(self, change: EntityChange) -> None:
         # What stays as the lane has found it is not its own: somebody else may change it meanwhile.
@@ -261,6 +271,7 @@ class Lane:
             status=LaneStatus.RUNNING,
             facts=self._facts.model_copy(deep=True),
             outputs=dict(self._outputs),
+            notes=list(self._notes),
             step_id=step_id,
             attempts=self._attempts,
             started_at=self._started_at,
@@ -283,6 +294,7 @@ class Lane:
             status=LaneStatus.FAILED if failed else LaneStatus.COMPLETED,
             facts=None,
             outputs={},
+            notes=[note for note in self._notes if not failure or note.step_id != failure.step],
             step_id=(failure.step or None) if failure else last,
             attempts=self._attempts,
             error={"code": failure.code, "message": failure.message} if failure else None,

@@ -155,9 +155,9 @@ class LaneLog:
         with contextlib.suppress(Unavailable):
             await self._runs.dispatch(run)
 
-    async def tell(self, first: int, size: int) -> None:
+    async def tell(self, first: int, size: int, since: int) -> None:
         """Write the event of the window, unless the run is past it."""
         run = self._run
-        work = partial(lanes.tell, run_id=run.id, n=run.n, first=first, size=size)
+        work = partial(lanes.tell, run_id=run.id, n=run.n, first=first, size=size, since=since)
         with contextlib.suppress(Conflict):
             await self._database.write(work)

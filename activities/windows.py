@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.base import AnyStepType
 from activities.clients.runs import Runs
 from activities.definitions import Definitions
-from activities.doing import Desk, RunClosedError
+from activities.doing import Desk, RunClosedError, micros
 from activities.lane import Lane, Order, Stop
 from activities.lane_log import LaneLog, UnwrittenError
 from activities.scopes import describe
@@ -75,7 +75,7 @@ class Windows:
     @activity.defn(name=WINDOW)
     async def perform_lanes(self, call: WindowCall) -> WindowDone:
         """Carry out the lanes of a window that are not over."""
-        stop = Stop()
+        stop, began = Stop(), micros()
         async with self._watched(call, stop):
             begun = await self._read(partial(_begun, call=call))
             if begun is None:
@@ -102,12 +102,15 @@ class Windows:
                 if not finished and stop.reason == "leaving":
                     # What is under way has its time to end, and another worker goes on.
                     raise _leaving()
-                await log.tell(call.window * batch.window_size, batch.window_size)
+                # What the attempt before this one has not told of, as its worker was lost.
+                since = began if activity.info().attempt == 1 else 0
+                first = call.window * batch.window_size
+                await _patiently(lambda: log.tell(first, batch.window_size, since))
         return WindowDone(state="done" if finished else _state(stop.reason))
 
     async def _order(self, begun: Begun, log: LaneLog, stop: Stop) -> Order:
         run = begun.run
-        version = await self._definitions.get(run.workflow_id, run.version)
+        version = await _patiently(lambda: self._definitions.get(run.workflow_id, run.version))
         facts = await self._read(partial(steps.run_facts, run_id=run.id))
         assert facts is not None
         return Order(
@@ -157,13 +160,7 @@ class Windows:
         return await self._read(lambda tx: entity_updates.present(tx, run.org_id, ids))
 
     async def _read(self, work: Callable[[Tx], T]) -> T:
-        """Read, for as long as it takes: a database that is away only delays the batch."""
-        while True:
-            try:
-                return await self._desk.database.read(work)
-            except Unavailable:
-                _log.warning("a batch waits for the database")
-                await asyncio.sleep(1)
+        return await _patiently(lambda: self._desk.database.read(work))
 
     @contextlib.asynccontextmanager
     async def _watched(self, call: WindowCall, stop: Stop) -> AsyncGenerator[None, None]:
@@ -187,6 +184,16 @@ class Windows:
                 if reason is not None:
                     stop.ask(reason)
             await asyncio.sleep(_LOOK)
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it, for as long as it takes: a database that is away only delays the batch."""
+    while True:
+        try:
+            return await work()
+        except Unavailable:
+            _log.warning("a batch waits for the database")
+            await asyncio.sleep(1)
 
 
 async def _beat() -> None:

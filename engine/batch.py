@@ -50,6 +50,27 @@ LANE_OPEN = (LaneStatus.PENDING, LaneStatus.RUNNING)
 OnBudget = Literal["stop", "pause"]
 
 
+class Note(BaseModel):
+    """What happened in a lane, which went on: a step has failed, or was skipped for a reason.
+
+    Attributes:
+        code: that of the failure; None of a step that was skipped.
+    """
+
+    step_id: str
+    code: str | None = None
+    message: str
+
+
+def progress_pause(seconds: float) -> float:
+    """Seconds between two events that tell how far a batch is, once it has gone on for so long.
+
+    >>> [progress_pause(seconds) for seconds in (1, 600, 36_000)]
+    [2.0, 12.0, 720.0]
+    """
+    return max(2.0, seconds / 50)
+
+
 def window_size(total: int, concurrency: int) -> int:
     """Lanes of a window: few enough that several workers share a batch, and many enough to pay.
 
@@ -160,8 +181,9 @@ class BatchEnd(RunRef):
     """The end of an execution of a batch.
 
     Attributes:
-        how: `over` when all lanes are; `broken` when a window could not be carried out.
+        how: `over` when all lanes are; `broken` when a window could not be carried out; `after`
+            when all lanes are over, and a step for the whole batch has failed.
     """
 
-    how: Literal["over", "paused", "halted", "cancelled", "broken"]
+    how: Literal["over", "paused", "halted", "cancelled", "broken", "after"]
     failure: Failure | None = None

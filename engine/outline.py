@@ -20,6 +20,7 @@ class Outline:
         tolerated: the step's failure does not fail what it is in.
         type: the step type.
         name: what people call it; its id when it has no name.
+        whole: a batch carries it out one time, and not for each entity.
     """
 
     step_id: str
@@ -27,6 +28,7 @@ class Outline:
     tolerated: bool = False
     type: str = ""
     name: str = ""
+    whole: bool = False
 
 
 def outline(steps: Sequence[Mapping[str, Any]], catalog: Catalog) -> tuple[Outline, ...]:
@@ -34,11 +36,13 @@ def outline(steps: Sequence[Mapping[str, Any]], catalog: Catalog) -> tuple[Outli
     found = []
     for step in steps:
         kind = catalog.get(step["type"])
-        body = step.get("config", {}).get(kind.body, ()) if kind and kind.body else ()
+        config = step.get("config", {})
+        body = config.get(kind.body, ()) if kind and kind.body else ()
         tolerated = step.get("on_error") in ("continue", "fallback")
         inside = outline(body, catalog)
         name = step.get("name") or step["id"]
-        found.append(Outline(step["id"], inside, tolerated, step["type"], name))
+        whole = kind is not None and kind.whole is not None and config.get(kind.whole) is True
+        found.append(Outline(step["id"], inside, tolerated, step["type"], name, whole))
     return tuple(found)
 
 

@@ -48,6 +48,9 @@ batches = Table(
     Column("began_done", Integer, nullable=False, server_default=text("0")),
     Column("began_failed", Integer, nullable=False, server_default=text("0")),
     Column("halted", Boolean, nullable=False, server_default=false()),
+    #: When the log of events was last told of the counters, and how many lanes were over then.
+    Column("told_at", BigInteger),
+    Column("told_done", Integer, nullable=False, server_default=text("0")),
 )
 
 #: One entity of a batch.
@@ -68,6 +71,8 @@ lanes = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     #: `{"code", "message"}`.
     Column("error", Text),
+    #: What happened on the way: a list of `engine.batch.Note`.
+    Column("notes", Text),
     #: What the last step that completed has answered.
     Column("output", Text),
     Column("started_at", BigInteger),

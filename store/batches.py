@@ -13,16 +13,17 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import Row, bindparam, func, select, update
 
-from engine.batch import LANE_OPEN, LaneStatus, OnBudget, window_size
+from engine.batch import LANE_OPEN, LaneStatus, OnBudget, progress_pause, window_size
 from engine.errors import Invalid, Problem
 from engine.facts import Failure
-from engine.lifecycle import RunStatus, StepStatus
+from engine.lifecycle import EventType, RunStatus, StepStatus
 from engine.usage import Usage
-from store import endings, runs
+from store import endings, events, runs
 from store.batch_tables import batches, lanes
 from store.clock import now
 from store.database import Tx
 from store.endings import Ended
+from store.events import NewEvent
 from store.record_tables import entities
 from store.runs import NewRun, RunRow
 from store.values import decode_object, encode
@@ -93,15 +94,22 @@ class BatchRow:
     began_done: int
     began_failed: int
     halted: bool
+    told_at: int | None
+    told_done: int
+
+    @property
+    def done(self) -> int:
+        """How many lanes are over."""
+        return self.completed + self.failed
 
     @property
     def open(self) -> int:
         """How many lanes are not over."""
-        return self.total - self.completed - self.failed
+        return self.total - self.done
 
     def over_by(self, at: int) -> int | None:
         """When it will be over if it goes on as in this execution; None when nothing tells."""
-        done = self.completed + self.failed - self.began_done
+        done = self.done - self.began_done
         if self.began_at is None or done <= 0 or at <= self.began_at:
             return None
         return at + (at - self.began_at) * self.open // done
@@ -283,6 +291,42 @@ def count(
     return _row(written.one())
 
 
+def tell_of(tx: Tx, batch: BatchRow, n: int, more: Mapping[str, JsonValue] | None = None) -> None:
+    """Write the event that tells how far the batch is, with `more` that it tells.
+
+    Args:
+        tx: The transaction, which holds the lock of the batch.
+        batch: As it is by now.
+        n: The execution that carries the run out.
+        more: What else there is to tell; None for a look in between.
+
+    Raises:
+        Conflict: The run is over, or another execution carries it out.
+    """
+    nothing: dict[str, JsonValue] = {
+        "failed_here": 0,
+        "failures": [],
+        "noted_here": 0,
+        "notes": [],
+    }
+    data = batch.counters | nothing | dict(more or {})
+    events.append(tx, batch.run_id, [NewEvent(EventType.BATCH_PROGRESS, data=data)], execution=n)
+    tx.execute(
+        update(batches)
+        .where(batches.c.run_id == batch.run_id)
+        .values(told_at=now(), told_done=batch.done)
+    )
+
+
+def is_untold(batch: BatchRow) -> bool:
+    """Whether it is time to tell how far the batch is."""
+    if batch.done == batch.told_done or batch.began_at is None:
+        return False
+    at = now()
+    since = max(batch.began_at, batch.told_at or 0)
+    return at - since >= progress_pause((at - batch.began_at) / 1_000_000) * 1_000_000
+
+
 def close(tx: Tx, run_id: str, n: int, how: str, limit: int, failure: Failure | None) -> Ended:
     """End an execution of a batch, as `engine.batch.BatchEnd` says; the first to come decides.
 
@@ -294,6 +338,9 @@ def close(tx: Tx, run_id: str, n: int, how: str, limit: int, failure: Failure | 
     if batch is None:
         return Ended()
     status, error = _ending(batch, how, failure)
+    # Whatever was under way is so no more: it goes on with a resume.
+    under_way = (lanes.c.run_id == run_id, lanes.c.status == LaneStatus.RUNNING)
+    tx.execute(update(lanes).where(*under_way).values(status=LaneStatus.PENDING))
     output = batch.counters if status is RunStatus.COMPLETED else None
     return endings.end_execution(tx, run_id, n, status, limit, output=output, error=error)
 
@@ -303,6 +350,8 @@ def _ending(batch: BatchRow, how: str, failure: Failure | None) -> tuple[RunStat
         return RunStatus(how), None
     if batch.open == 0 and batch.failed == batch.total:
         return RunStatus.FAILED, _failure("all_entities_failed", "Every entity has failed.")
+    if how == "after" and failure is not None:
+        return RunStatus.FAILED, failure
     if batch.open == 0:
         return RunStatus.COMPLETED, None
     if how == "halted":

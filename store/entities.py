@@ -200,23 +200,42 @@ def _found(tx: Tx, query: Select[Any], org_id: str, entity_id: str) -> EntityRow
 
 
 def page(
-    tx: Tx, org_id: str, type_id: str, *, archived: bool = False, limit: int, offset: int
-) -> tuple[list[EntityRow], int]:
-    """A page of the records of a type, newest first, and how many there are in all."""
+    tx: Tx,
+    org_id: str,
+    type_id: str,
+    *,
+    archived: bool = False,
+    oldest_first: bool = False,
+    behind: EntityRow | None = None,
+    limit: int,
+    offset: int = 0,
+) -> tuple[list[EntityRow], bool, int]:
+    """A page of the records of a type, whether more follow, and how many there are in all.
+
+    Args:
+        tx: The transaction.
+        org_id: Whose records.
+        type_id: Of which type.
+        archived: The deleted ones instead.
+        oldest_first: In the order in which they were made; else the newest comes first.
+        behind: Only those that follow this record, whatever was made or deleted since.
+        limit: How many at most.
+        offset: How many of them are left out first.
+    """
     wanted = (
         entities.c.org_id == org_id,
         entities.c.type_id == type_id,
         entities.c.archived_at.is_not(None) if archived else entities.c.archived_at.is_(None),
     )
-    rows = tx.execute(
-        select(entities)
-        .where(*wanted)
-        .order_by(entities.c.created_at.desc(), entities.c.id.desc())
-        .limit(limit)
-        .offset(offset)
-    )
+    key = (entities.c.created_at, entities.c.id)
+    query = select(entities).where(*wanted)
+    if behind is not None:
+        mark = tuple_(behind.created_at, behind.id)
+        query = query.where(tuple_(*key) > mark if oldest_first else tuple_(*key) < mark)
+    query = query.order_by(*(column if oldest_first else column.desc() for column in key))
+    rows = tx.execute(query.limit(limit + 1).offset(offset)).all()
     total = tx.execute(select(func.count()).select_from(entities).where(*wanted)).scalar_one()
-    return [_row(row) for row in rows], total
+    return [_row(row) for row in rows[:limit]], len(rows) > limit, total
 
 
 def after(tx: Tx, org_id: str, type_id: str, last: EntityRow | None, limit: int) -> list[EntityRow]:

@@ -237,7 +237,8 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
         raise Conflict(f"The run is {row.status}; only a paused, failed or cancelled one resumes.")
     if batch is not None and from_step is not None:
         raise Conflict("A batch goes on with the entities that are not over, not from a step.")
-    if batch is not None and batch.open == 0 and row.status is not RunStatus.PAUSED:
+    waits = row.status is RunStatus.PAUSED or bool((row.error or {}).get("step"))
+    if batch is not None and batch.open == 0 and not waits:
         raise Conflict("All entities of the batch are over. Those that have failed can be retried.")
     resumption = resume_facts(_plan(tx, row, catalog), recorded(tx, run_id), from_step)
     n = row.n + 1

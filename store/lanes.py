@@ -8,29 +8,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 from sqlalchemy import ColumnElement, Row, Select, bindparam, func, null, select, update
 
-from engine.batch import LANE_OPEN, LaneStatus
+from engine.batch import LANE_OPEN, LaneStatus, Note
 from engine.errors import Conflict
 from engine.facts import Facts
-from engine.lifecycle import EventType, RunStatus, StepStatus
+from engine.lifecycle import RunStatus, StepStatus
 from engine.outcomes import EntityChange
 from engine.usage import Usage
-from store import batches, entity_updates, events
+from store import batches, entity_updates
 from store.batch_tables import lanes
 from store.batches import BatchRow
 from store.database import Tx
 from store.entity_updates import Changes
-from store.events import NewEvent
 from store.ids import new_id
 from store.publishing import Verdicts
 from store.runs import RunRow
 from store.tables import runs
 from store.values import decode, decode_object, encode
 
-#: Failed entities that the event of a window names.
+#: Entities that the event of a window names.
 _TOLD = 20
+_NOTES = TypeAdapter(list[Note])
+#: What the text of notes holds when a step has failed: quotes inside of a message are escaped.
+_FAILED_NOTE = '"code":"'
 
 _WRITE = (
     update(lanes)
@@ -45,6 +47,7 @@ _WRITE = (
                 "step_id",
                 "attempts",
                 "error",
+                "notes",
                 "output",
                 "started_at",
                 "completed_at",
@@ -78,6 +81,7 @@ class LaneRow:
     Attributes:
         facts: None before its first step outside of the process has answered, and once it is over.
         outputs: the outputs of its steps so far, by step.
+        notes: what happened on the way.
     """
 
     lane: int
@@ -88,6 +92,7 @@ class LaneRow:
     step_id: str | None
     attempts: int
     error: dict[str, JsonValue] | None
+    notes: list[Note]
     output: JsonValue
     started_at: int | None
     completed_at: int | None
@@ -177,6 +182,8 @@ def commit(
     if ended or spent:
         failed = sum(move.row.status is LaneStatus.FAILED for move in fresh)
         batch = batches.count(tx, batch, ended, failed, spent)
+    if batches.is_untold(batch):
+        batches.tell_of(tx, batch, n)
     return batch, started
 
 
@@ -209,35 +216,66 @@ def _columns(run_id: str, row: LaneRow) -> dict[str, Any]:
         "new_step_id": row.step_id,
         "new_attempts": row.attempts,
         "new_error": None if row.error is None else encode(row.error),
+        "new_notes": encode([note.model_dump() for note in row.notes]) if row.notes else None,
         "new_output": None if row.output is None else encode(row.output),
         "new_started_at": row.started_at,
         "new_completed_at": row.completed_at,
     }
 
 
-def tell(tx: Tx, run_id: str, n: int, first: int, size: int) -> None:
-    """Write the event that tells of a window: the counters, and the first of those that failed.
+def tell(tx: Tx, run_id: str, n: int, first: int, size: int, since: int) -> None:
+    """Write the event that tells of a window: the counters, and the first of what went wrong.
+
+    Args:
+        tx: The transaction.
+        run_id: The batch.
+        n: The execution that carries it out.
+        first: The first lane of the window.
+        size: How many lanes it has at most.
+        since: Only lanes that were over no earlier than that (microseconds UTC).
 
     Raises:
         Conflict: The run is over, or another execution carries it out.
     """
-    batch = batches.get(tx, run_id)
+    batch = batches.lock(tx, run_id)
     if batch is None:
         raise Conflict("The run was deleted.", code="superseded")
     in_it = (
         lanes.c.run_id == run_id,
         lanes.c.lane >= first,
         lanes.c.lane < first + size,
-        lanes.c.status == LaneStatus.FAILED,
+        lanes.c.completed_at >= since,
     )
-    first_failed = select(lanes).where(*in_it).order_by(lanes.c.lane).limit(_TOLD)
-    rows = [_row(row) for row in tx.execute(first_failed)]
-    count = tx.execute(select(func.count()).select_from(lanes).where(*in_it)).scalar_one()
+    rows, failed_here = _first(tx, *in_it, lanes.c.status == LaneStatus.FAILED)
+    noted, noted_here = _first(tx, *in_it, lanes.c.notes.contains(_FAILED_NOTE, autoescape=True))
+    if not failed_here and not noted_here and batch.done == batch.told_done:
+        return
     failures: list[JsonValue] = [
         {"entity_id": row.entity_id, "step_id": row.step_id, **(row.error or {})} for row in rows
     ]
-    data = batch.counters | {"failed_here": count, "failures": failures}
-    events.append(tx, run_id, [NewEvent(EventType.BATCH_PROGRESS, data=data)], execution=n)
+    notes: list[JsonValue] = [
+        {"entity_id": row.entity_id, **note.model_dump()}
+        for row in noted
+        for note in row.notes
+        if note.code is not None
+    ]
+    more: dict[str, JsonValue] = {
+        "failed_here": failed_here,
+        "failures": failures,
+        "noted_here": noted_here,
+        "notes": notes,
+    }
+    batches.tell_of(tx, batch, n, more)
+
+
+def _first(tx: Tx, *wanted: ColumnElement[bool]) -> tuple[list[LaneRow], int]:
+    """The first of these lanes, and how many there are."""
+    rows = tx.execute(_SHOWN.where(*wanted).order_by(lanes.c.lane).limit(_TOLD))
+    found = [_row(row) for row in rows]
+    if len(found) < _TOLD:
+        return found, len(found)
+    count = tx.execute(select(func.count()).select_from(lanes).where(*wanted)).scalar_one()
+    return found, count
 
 
 def failed(tx: Tx, run_id: str) -> list[str]:
@@ -285,6 +323,7 @@ def _row(row: Row[Any]) -> LaneRow:
         step_id=row.step_id,
         attempts=row.attempts,
         error=decode_object(row.error) if row.error else None,
+        notes=_NOTES.validate_json(row.notes) if row.notes else [],
         output=decode(row.output) if row.output else None,
         started_at=row.started_at,
         completed_at=row.completed_at,

@@ -53,7 +53,8 @@ entities = Table(
     Column("archived_at", BigInteger),
     #: When a `publish` step has last handed it to somebody.
     Column("published_at", BigInteger),
-    Index(None, "org_id", "type_id", "created_at"),
+    #: Finds and counts the records of a type, in their order, without looking at one of them.
+    Index("ix_entities_listed", "org_id", "type_id", "created_at", "id", "archived_at"),
     Index(
         None,
         "archived_at",

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from temporalio.testing import WorkflowEnvironment
 
+from app.embedded import ports
 from store import migrate
 from store.database import Database
 from tests.house import House, open_house
@@ -21,6 +23,12 @@ from workflows.contract import DATA_CONVERTER
 # What the machine is set to must not change what the tests see.
 for name in [name for name in os.environ if name.startswith(("SIGNALBOX_", "TEMPORAL_"))]:
     del os.environ[name]
+
+# How long an example takes, or finding one, says how busy the machine is.
+settings.register_profile(
+    "any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 #: The settings that the embedded server is started with.
 TUNED = [
@@ -48,6 +56,12 @@ def pytest_collection_finish() -> None:
     """What is loaded and collected stays to the end: the garbage collector need not look at it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port where nobody listens, and that whoever tries it will not be given to connect from."""
+    return ports.free_port()
 
 
 @pytest.fixture(scope="session")

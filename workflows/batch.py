@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
 #: Events after which no window begins until the execution can begin its history anew.
 LONG = 2_000
 
-How = Literal["over", "paused", "halted", "cancelled", "broken"]
+How = Literal["over", "paused", "halted", "cancelled", "broken", "after"]
 
 
 @workflow.defn(name=BATCH)
@@ -134,7 +134,8 @@ class BatchWorkflow:
     async def _afterwards(self, steps: list[PlannedStep]) -> None:
         """Carry out the steps for the whole batch, one after the other.
 
-        One that fails is recorded as failed, and changes nothing about the entities.
+        One that fails lets the run fail, unless it says `continue`, and nothing about the entities
+        changes: a resume begins with that step.
         """
         for step in steps:
             fact = StepFact()
@@ -149,6 +150,8 @@ class BatchWorkflow:
                 fail(step, fact, answer, now)
                 if fact.wake_at is not None:
                     await workflow.sleep(timedelta(seconds=fact.wake_at - now))
+                elif step.on_error != "continue":
+                    self._how, self._failure = "after", answer
 
     def _call(self, step: PlannedStep, fact: StepFact) -> StepCall:
         attempt = fact.failures + 1

@@ -37,9 +37,10 @@ def known_type(path: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Page:
-    """Some records, newest first, and how many there are in all."""
+    """Some records, whether more follow, and how many there are in all."""
 
     rows: list[EntityRow]
+    more: bool
     total: int
 
 
@@ -116,23 +117,58 @@ class Entities:
         return await self._database.read(work)
 
     async def page(
-        self, caller: Caller, type_named: str, *, archived: bool, limit: int, offset: int
+        self,
+        caller: Caller,
+        type_named: str,
+        *,
+        archived: bool,
+        oldest_first: bool,
+        after: str | None,
+        limit: int,
+        offset: int,
     ) -> Page:
         """Records of a type, or the deleted ones of it.
 
+        Args:
+            caller: whose records.
+            type_named: the id or the name of their type.
+            archived: the deleted ones instead.
+            oldest_first: else the newest comes first.
+            after: a record of the type, as in `id_of`: those that follow it.
+            limit: how many at most.
+            offset: how many are left out first; goes not with `after`.
+
         Raises:
-            Invalid: there is no such type.
+            Invalid: there is no such type, or no such record of it.
         """
+        if after is not None and offset:
+            raise _misplaced("query.offset: goes not with after", "query.offset")
+        behind = None if after is None else await self._behind(caller, after)
 
         def work(tx: Tx) -> Page:
             with known_type("query.entityTypeId"):
                 kind = entity_types.get(tx, caller.org_id, type_named)
-            rows, total = entities.page(
-                tx, caller.org_id, kind.id, archived=archived, limit=limit, offset=offset
+            if behind is not None and behind.type_id != kind.id:
+                raise _no_mark()
+            rows, more, total = entities.page(
+                tx,
+                caller.org_id,
+                kind.id,
+                archived=archived,
+                oldest_first=oldest_first,
+                behind=behind,
+                limit=limit,
+                offset=offset,
             )
-            return Page(rows, total)
+            return Page(rows, more, total)
 
         return await self._database.read(work)
+
+    async def _behind(self, caller: Caller, written: str) -> EntityRow:
+        try:
+            return await self.get(caller, await self.id_of(caller, written))
+        except NotFound as error:
+            raise _no_mark() from error
 
     async def change(
         self, caller: Caller, entity_id: str, fields: dict[str, Any], key: str | None
@@ -192,3 +228,11 @@ class Entities:
         written = await publishing.publishing(self._database, work)
         await self._aftermath.follow(written.runs)
         return written.row
+
+
+def _no_mark() -> Invalid:
+    return _misplaced("query.after: there is no such entity of the type", "query.after")
+
+
+def _misplaced(message: str, path: str) -> Invalid:
+    return Invalid(message, problems=[Problem(message, path=path)])

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from pydantic import JsonValue
+
 from app.services.auth import Caller
 from app.services.versions import Versions
-from engine.errors import NotFound
+from engine.errors import Conflict, NotFound
 from engine.lifecycle import StepStatus
 from engine.outline import Outline, find
-from store import attempts, batches, blobs, items, runs, steps, values, workflows
+from store import attempts, batches, blobs, items, lanes, runs, steps, values, workflows
 from store.attempts import Attempt
 from store.batches import BatchRow, StepTally
 from store.database import Database, Tx
@@ -24,12 +26,14 @@ class StepView:
     Attributes:
         items: for a loop, how many of its items stand where.
         tally: for a batch, how many lanes have completed, failed at and left out the step.
+        begun_at: when the first of these lanes has begun, in microseconds UTC.
     """
 
     step_id: str
     row: StepRow | None
     items: Mapping[ItemState, int] | None = None
     tally: StepTally | None = None
+    begun_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ class ItemPage:
     total: int
 
 
+def counts_of(tally: StepTally) -> dict[str, JsonValue]:
+    """What a step of a batch has for an output: how its lanes have ended."""
+    return {"completed": tally.completed, "failed": tally.failed, "skipped": tally.skipped}
+
+
 class RunPages:
     """The runs of every organisation, each for its callers to look at."""
 
@@ -98,7 +107,12 @@ class RunPages:
             batch = batches.get(tx, run_id) if row.lanes is not None else None
             views = [_view(tx, run_id, step, recorded.get(step.step_id)) for step in outlines]
             if batch is not None:
-                views = [replace(view, tally=batch.steps.get(view.step_id)) for view in views]
+                first = lanes.after(tx, run_id, (), -1, 1)
+                at = first[0].started_at if first else None
+                views = [
+                    replace(view, tally=batch.steps.get(view.step_id), begun_at=at)
+                    for view in views
+                ]
             orphaned = bool(workflows.gone(tx, {row.workflow_id}))
             return RunView(row, views, orphaned, batch)
 
@@ -154,7 +168,7 @@ class RunPages:
         return await self._database.read(work)
 
     async def step_output(self, caller: Caller, run_id: str, step_id: str, iteration: str) -> bytes:
-        """The JSON text of a step's output.
+        """The JSON text of a step's output; of a step of a batch, `counts_of` it.
 
         Raises:
             NotFound: there is no such run, or the step has no output there.
@@ -162,6 +176,10 @@ class RunPages:
 
         def work(tx: Tx) -> bytes:
             run = runs.get(tx, caller.org_id, run_id)
+            batch = batches.get(tx, run_id) if run.lanes is not None else None
+            tally = batch.steps.get(step_id) if batch and not iteration else None
+            if tally is not None:
+                return values.encode(counts_of(tally)).encode()
             return steps.output(tx, run.id, step_id, iteration)
 
         return await self._database.read(work)
@@ -201,10 +219,17 @@ class RunPages:
 
         Raises:
             NotFound: there is no such run, or no such step in its version.
+            Conflict: the run is a batch, which carries the step out for each entity.
         """
 
         def work(tx: Tx) -> list[Attempt]:
-            self._step(tx, caller, run_id, step_id)
+            run, outline = self._step(tx, caller, run_id, step_id)
+            if run.lanes is not None and not outline.whole:
+                raise Conflict(
+                    "The step is carried out for each entity of a batch: "
+                    f"GET /api/v1/jobs/{run_id}/entities has the attempts of each.",
+                    code="step_of_batch",
+                )
             return attempts.attempts(tx, run_id, step_id, iteration)
 
         return await self._database.read(work)

@@ -24,9 +24,9 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from app.embedded import temporal_server
+from app.embedded.ports import free_port
 from tests.benchmarks import lanes
 from tests.benchmarks.lanes import QUEUE, Lanes, Plan
-from tests.integration.site import free_port
 
 LANES = int(os.environ.get("LANES", "1000"))
 #: Each way with the lanes of its windows; the last one is what Signalbox does.

@@ -22,7 +22,8 @@ import psutil
 import pytest
 from temporalio.client import Client
 
-from tests.integration.site import KEY, Site, free_port
+from app.embedded.ports import free_port
+from tests.integration.site import KEY, Site
 from tests.receiver import Receiver
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))

@@ -7,7 +7,6 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any, Literal, Self
 import httpx2
 
 from app.embedded import temporal_server
+from app.embedded.ports import free_port
 from store import migrate
 
 Part = Literal["temporal", "worker", "api"]
@@ -27,13 +27,6 @@ PARTS: tuple[Part, ...] = ("temporal", "worker", "api")
 #: Seconds for anything that a loaded machine may take long for.
 PATIENCE = 60.0
 KEY = secrets.token_urlsafe(32)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -14,8 +14,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from app.embedded.ports import free_port
 from tests.integration.one_key import one_run_a_round
-from tests.integration.site import PATIENCE, Site, free_port
+from tests.integration.site import PATIENCE, Site
 from tests.postgresql import fresh
 from tests.receiver import Receiver
 

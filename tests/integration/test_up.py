@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -14,7 +15,7 @@ from tests.integration.service import PATIENCE, Service, command
 
 pytestmark = pytest.mark.timeout(300)
 
-WAITING = {
+WAITING: dict[str, Any] = {
     "name": "waits",
     "steps": [
         {"id": "pause", "type": "wait", "config": {"duration": 3}},
@@ -41,8 +42,11 @@ async def _is_ready(service: Service) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _start_run(service: Service, key: str) -> str:
-    made = await service.request("POST", "/api/workflows", key, {"definition": WAITING})
+async def _start_run(service: Service, key: str, seconds: int = 3) -> str:
+    pause, answer = WAITING["steps"]
+    steps = [{**pause, "config": {"duration": seconds}}, answer]
+    definition = {**WAITING, "steps": steps}
+    made = await service.request("POST", "/api/workflows", key, {"definition": definition})
     assert made.status_code == 201, made.text
     url = f"/api/workflows/{made.json()['id']}/run"
     started = await service.request("POST", url, key, {"input_data": {"n": 1}})
@@ -115,6 +119,52 @@ async def test_it_starts_heals_and_stops(service: Service) -> None:
     service.send(signal.SIGINT)
     assert await service.ended() == 0
     assert not (directory / "temporal-address").exists()
+
+
+async def test_a_stream_ends_with_the_api_and_goes_on_with_the_next(service: Service) -> None:
+    await service.start()
+    key = (service.directory / "api-key").read_text().strip()
+    run_id = await _start_run(service, key, seconds=3_600)
+    seen = await _events(service, key, run_id, stop_at=2)
+    assert seen[:2] == ["1", "2"]
+    assert await service.ended() == 0
+    assert not [line for line in service.lines if "ERROR" in line]
+
+    again = Service(service.directory)
+    try:
+        await again.start()
+        cancelled = await again.request("POST", f"/api/workflows/runs/{run_id}/cancel", key)
+        assert cancelled.status_code in (200, 202)
+        rest = await _events(again, key, run_id, after=int(seen[-1]))
+        assert [*map(int, rest)] == [*range(len(seen) + 1, len(seen) + len(rest) + 1)]
+        assert rest
+        again.send(signal.SIGTERM)
+        assert await again.ended() == 0
+    finally:
+        await again.clean_up()
+
+
+async def _events(
+    service: Service, key: str, run_id: str, after: int = 0, stop_at: int | None = None
+) -> list[str]:
+    """The numbers of the events of a run, to the end of the stream, which has to be one.
+
+    At the event `stop_at` the service is told to stop.
+    """
+    seen: list[str] = []
+    headers = {"Authorization": f"Bearer {key}", "Last-Event-ID": str(after)}
+    url = f"{service.url}/api/workflows/runs/{run_id}/stream"
+    async with (
+        httpx2.AsyncClient(timeout=PATIENCE) as client,
+        client.stream("GET", url, headers=headers) as answer,
+    ):
+        assert answer.status_code == 200
+        async for line in answer.aiter_lines():
+            if line.startswith("id: "):
+                seen.append(line.removeprefix("id: "))
+                if len(seen) == stop_at:
+                    service.send(signal.SIGINT)
+    return seen
 
 
 @pytest.mark.slow

@@ -25,6 +25,9 @@ CONFINES = pytest.mark.skipif(
 )
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+#: Seconds after which a script is stopped that is to have begun by then: more on a busy machine.
+ENOUGH = (2, 10, 60)
+
 DAEMON = """
 import os, signal, sys, time
 print("started", flush=True)
@@ -103,12 +106,15 @@ async def test_a_daemon_does_not_outlive_its_script(mode: Mode, mark: str) -> No
 async def test_a_time_out_kills_everything_and_keeps_the_output(
     mode: Mode, mark: str, place: Path
 ) -> None:
-    with pytest.raises(ScriptTimeout) as caught:
-        await Shell(mode).run("python", DAEMON, args=[mark, "stay"], timeout=3)
+    for timeout in ENOUGH:
+        with pytest.raises(ScriptTimeout) as caught:
+            await Shell(mode).run("python", DAEMON, args=[mark, "stay"], timeout=timeout)
+        assert caught.value.stable_code == "script_timeout"
+        assert marked(mark) == []
+        assert work_directories(place) == []
+        if caught.value.stdout:
+            break
     assert caught.value.stdout == "started\n"
-    assert caught.value.stable_code == "script_timeout"
-    assert marked(mark) == []
-    assert work_directories(place) == []
 
 
 async def test_a_cancellation_kills_everything(mode: Mode, mark: str) -> None:
@@ -215,8 +221,11 @@ async def test_a_fork_bomb_is_bounded_and_ends(mark: str) -> None:
 
 
 async def test_a_script_that_never_stops_writing_is_stopped(mode: Mode) -> None:
-    with pytest.raises(ScriptTimeout) as caught:
-        await Shell(mode).run("shell", "yes", timeout=2, max_output=10)
+    for timeout in ENOUGH:
+        with pytest.raises(ScriptTimeout) as caught:
+            await Shell(mode).run("shell", "yes", timeout=timeout, max_output=10)
+        if caught.value.stdout:
+            break
     assert (caught.value.stdout, caught.value.truncated) == ("y\n" * 5, True)
 
 

@@ -9,9 +9,9 @@ from pydantic import JsonValue
 from sqlalchemy import delete, select
 
 from activities.registry import catalog
-from engine.batch import LaneStatus
+from engine.batch import LaneStatus, Note
 from engine.errors import Conflict, Invalid
-from engine.facts import Facts, StepFact
+from engine.facts import Facts, Failure, StepFact
 from engine.lifecycle import RunStatus, StepStatus
 from engine.outcomes import EntityChange
 from store import (
@@ -19,6 +19,7 @@ from store import (
     endings,
     entities,
     entity_types,
+    events,
     executed,
     executions,
     lanes,
@@ -234,7 +235,7 @@ async def test_nothing_is_written_past_the_end(database: Database, world: World)
     entity = await database.read(lambda tx: entities.get(tx, world.org, rows[0].entity_id))
     assert entity.fields == {"name": "Vendor 0"}
     with pytest.raises(Conflict):
-        await database.write(lambda tx: lanes.tell(tx, run.id, 1, 0, 20))
+        await database.write(lambda tx: batches.tell_of(tx, batch, 1))
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,8 @@ async def test_nothing_is_written_past_the_end(database: Database, world: World)
         ("cancelled", 1, 0, "cancelled", None),
         ("broken", 1, 0, "failed", "worker_lost"),
         ("broken", 1, 1, "completed", None),
+        ("after", 1, 1, "failed", "mail_failed"),
+        ("after", 2, 0, "failed", "all_entities_failed"),
     ],
 )
 async def test_how_a_batch_ends(
@@ -266,8 +269,9 @@ async def test_how_a_batch_ends(
     hows = [L.FAILED] * failed + [L.COMPLETED] * completed
     moves = [ended(row, one) for row, one in zip(rows, hows, strict=False)]
     await commit(database, run, *moves)
+    failure = Failure(code="mail_failed", message="No.", step="z") if how == "after" else None
     for _ in range(2):
-        await database.write(lambda tx: batches.close(tx, run.id, 1, how, PLACES, None))
+        await database.write(lambda tx: batches.close(tx, run.id, 1, how, PLACES, failure))
     row = await database.read(lambda tx: runs.get(tx, world.org, run.id))
     assert row.status == status
     assert (row.error or {}).get("code") == code
@@ -334,3 +338,45 @@ async def test_the_end_is_foretold_by_the_pace_of_the_execution(
     assert half.over_by(2_000) == 3_000
     resumed = replace(half, began_done=4)
     assert resumed.over_by(2_000) == 7_000
+
+
+async def test_a_window_is_told_of_once_and_with_what_went_wrong(
+    database: Database, world: World
+) -> None:
+    run = await database.write(lambda tx: begun(tx, world, 30))
+    rows = await database.read(lambda tx: lanes.window(tx, run.id, 0, 40))
+    error: dict[str, JsonValue] = {"code": "bad", "message": "Bad."}
+    note = Note(step_id="a", code="mild", message='Mild. "code":"not this"')
+    reason = Note(step_id="b", message='No. "code":"nor this"')
+    moves = [
+        *(ended(replace(row, error=error, step_id="a"), L.FAILED) for row in rows[:23]),
+        ended(replace(rows[23], notes=[note, reason]), L.COMPLETED),
+        ended(replace(rows[24], notes=[reason]), L.COMPLETED),
+    ]
+    await commit(database, run, *moves)
+    for _ in range(2):
+        await database.write(lambda tx: lanes.tell(tx, run.id, 1, 0, 40, 2))
+        await database.write(lambda tx: lanes.tell(tx, run.id, 1, 0, 40, 1))
+    log = await database.read(lambda tx: events.after(tx, {run.id: 0}))
+    told = [event.data for event in log if event.type == "batch_progress"]
+    counters = {"total": 30, "completed": 2, "failed": 23}
+    quiet = counters | {"failed_here": 0, "failures": [], "noted_here": 0, "notes": []}
+    loud = counters | {
+        "failed_here": 23,
+        "failures": [{"entity_id": row.entity_id, "step_id": "a"} | error for row in rows[:20]],
+        "noted_here": 1,
+        "notes": [{"entity_id": rows[23].entity_id} | note.model_dump()],
+    }
+    assert told == [quiet, loud, loud]
+
+
+async def test_what_was_under_way_is_not_when_the_batch_pauses(
+    database: Database, world: World
+) -> None:
+    run = await database.write(lambda tx: begun(tx, world, 2))
+    rows = await database.read(lambda tx: lanes.window(tx, run.id, 0, 20))
+    moved = replace(rows[0], status=L.RUNNING, step_id="a", attempts=1, outputs={"a": 1})
+    await commit(database, run, Move(moved))
+    await database.write(lambda tx: batches.close(tx, run.id, 1, "paused", PLACES, None))
+    found = await database.read(lambda tx: lanes.window(tx, run.id, 0, 20))
+    assert found[0] == replace(moved, status=L.PENDING)

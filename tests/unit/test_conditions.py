@@ -200,7 +200,7 @@ rules = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     conditions=st.recursive(
         rules,

@@ -13,7 +13,7 @@ from engine.diff import diff, same, summary
 from engine.validation import check
 from tests import generated
 
-many = settings(max_examples=150, deadline=None)
+many = settings(max_examples=150)
 
 
 def applied(operations: list[dict[str, Any]], document: Any) -> Any:

@@ -15,13 +15,19 @@ def event(kind: EventType, step_id: str | None = None, **data: Any) -> EventRow:
     return EventRow("r", 7, kind, step_id, "", data, 1_767_225_600_123_456)
 
 
-def progress(failed_here: int, named: int) -> EventRow:
+def progress(failed_here: int, named: int, noted: int = 0) -> EventRow:
     failures: list[Any] = [
         {"entity_id": f"{n:032x}", "step_id": "a", "code": "x", "message": f"Why {n}."}
         for n in range(named)
     ]
     counters = {"total": 2_000, "completed": 1_100, "failed": failed_here}
-    return event(EventType.BATCH_PROGRESS, **counters, failed_here=failed_here, failures=failures)
+    told = {
+        "failed_here": failed_here,
+        "failures": failures,
+        "noted_here": noted,
+        "notes": failures[:1] if noted else [],
+    }
+    return event(EventType.BATCH_PROGRESS, **counters, **told)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,11 @@ def test_a_window_names_those_that_failed_and_counts_the_others() -> None:
         "1,103 of 2,000 entities are through, 3 have failed.",
         "Why 0.",
         "Why 1.",
-        "And 1 more have failed.",
+        "And 1 more has failed.",
+    ]
+    assert [line["message"] for line in lines([progress(1, 1, noted=3)])][2:] == [
+        "The entity went on after a failure. Why 0.",
+        "And 2 more went on after a failure.",
     ]
     assert len(lines([progress(2, 2)])) == 3
     assert len(lines([progress(0, 0)])) == 1

@@ -14,7 +14,7 @@ from engine.standing import holds
 from tests.unit.simulation import Simulation, plan_ids, random_plan
 
 seeds = st.integers(min_value=0, max_value=2**32)
-many = settings(max_examples=150, deadline=None)
+many = settings(max_examples=150)
 
 
 def fatal(step: PlannedStep, plan: Plan, facts: Facts) -> bool:

@@ -61,7 +61,7 @@ documents = anything | st.fixed_dictionaries(
 
 
 @given(documents)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_document_makes_it_raise(raw: Any) -> None:
     checked = check(raw, CATALOG)
     assert (checked.definition is None) == bool(checked.problems)

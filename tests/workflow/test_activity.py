@@ -199,11 +199,11 @@ async def test_cancel_reaches_it(house: House, other: ForeignWorker) -> None:
 
 
 async def test_the_step_s_time_reaches_it(house: House, other: ForeignWorker) -> None:
-    working = call(other, "works", input=60, heartbeat_timeout=5, timeout=2)
+    working = call(other, "works", input=60, heartbeat_timeout=5, timeout=8)
     run_id = await house.start(flow(working))
     assert (await house.until(run_id)).status is RunStatus.FAILED
     row = (await house.steps(run_id))["a"]
-    assert row.error == {"code": "timeout", "message": "Step 'a' took over 2 s."}
+    assert row.error == {"code": "timeout", "message": "Step 'a' took over 8 s."}
     assert await open_calls(house, run_id) == []
     await until(lambda: any(run_id in key for key, _ in other.noted("cancelled")), "not told")
 

@@ -45,6 +45,28 @@ async def test_what_cannot_be_written_is_done_again(
     assert refused
 
 
+async def test_a_window_that_is_over_is_told_of_when_the_database_is_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, window, calls = lanes.tell, lanes.window, list[str]()
+
+    def later(*args: Any, **more: Any) -> None:
+        calls.append("tell")
+        if calls.count("tell") == 1:
+            raise Unavailable
+        tell(*args, **more)
+
+    def counted(*args: Any) -> Any:
+        calls.append("window")
+        return window(*args)
+
+    monkeypatch.setattr(lanes, "tell", later)
+    monkeypatch.setattr(lanes, "window", counted)
+    batch = await started(house, titled(3), step("made", "transform", output="{{ 1 }}"))
+    await batch.until()
+    assert calls == ["window", "tell", "tell"]
+
+
 async def test_what_is_no_json_fails_its_lane_alone(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

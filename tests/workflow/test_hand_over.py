@@ -79,7 +79,7 @@ async def test_the_time_of_a_step_goes_on_across_the_hand_over(
     assert "2.5 s" in str((run.error or {})["message"])
     row = (await house.steps(run.id))["a"]
     assert row.status is StepStatus.FAILED
-    assert 2_000_000 < (row.completed_at or 0) - (row.started_at or 0) < 20_000_000
+    assert (row.completed_at or 0) - (row.started_at or 0) > 2_000_000
     assert receiver.count("/") == 1
 
 

@@ -11,9 +11,19 @@ def upgrade() -> None:
     """Make room for them."""
     op.add_column("runs", sa.Column("lanes", sa.Integer))
     op.add_column("entities", sa.Column("published_at", sa.BigInteger))
+    _listing()
     _batches()
     _lanes()
     _buckets()
+
+
+def _listing() -> None:
+    op.drop_index("ix_entities_org_id_type_id_created_at", "entities")
+    op.create_index(
+        "ix_entities_listed",
+        "entities",
+        ["org_id", "type_id", "created_at", "id", "archived_at"],
+    )
 
 
 def _batches() -> None:
@@ -35,6 +45,8 @@ def _batches() -> None:
         sa.Column("began_done", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.Column("began_failed", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.Column("halted", sa.Boolean, server_default=sa.false(), nullable=False),
+        sa.Column("told_at", sa.BigInteger),
+        sa.Column("told_done", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"], ["runs.id"], name="fk_batches_run_id_runs", ondelete="CASCADE"
         ),
@@ -54,6 +66,7 @@ def _lanes() -> None:
         sa.Column("step_id", sa.String(64)),
         sa.Column("attempts", sa.Integer, server_default=sa.text("0"), nullable=False),
         sa.Column("error", sa.Text),
+        sa.Column("notes", sa.Text),
         sa.Column("output", sa.Text),
         sa.Column("started_at", sa.BigInteger),
         sa.Column("completed_at", sa.BigInteger),

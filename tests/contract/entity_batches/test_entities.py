@@ -1,5 +1,6 @@
 """/api/v1/entities over the wire, one record at a time."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -79,6 +80,64 @@ async def test_pages_are_stable_and_newest_first(api: httpx2.AsyncClient) -> Non
         assert (page["total"], page["hasMore"]) == (5, offset < 4)
         seen += [row["id"] for row in page["data"]]
     assert seen == made[::-1]
+
+
+async def walked(api: httpx2.AsyncClient, **params: Any) -> AsyncIterator[list[str]]:
+    """The pages of all vendors, each by the last entity of the one before."""
+    wanted = {"entityTypeId": "Vendor", "limit": 2, **params}
+    more = True
+    while more:
+        page = (await api.get(ENTITIES, params=wanted)).json()
+        yield [row["id"] for row in page["data"]]
+        wanted["after"] = page["data"][-1]["id"]
+        more = page["hasMore"]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_pages_by_their_last_entity_stay_while_others_write(
+    api: httpx2.AsyncClient, order: str
+) -> None:
+    made = [await created(api, {"n": n}) for n in range(6)]
+    expected = made if order == "asc" else made[::-1]
+    seen: list[str] = []
+    async for page in walked(api, order=order):
+        seen += page
+        if len(seen) == 2:
+            # The one that the next page begins behind, and one that is newer than all.
+            await api.delete(f"{ENTITIES}/{seen[1]}")
+            late = await created(api, {"n": "late"})
+    assert seen == ([*expected, late] if order == "asc" else expected)
+    again = walked(api, order=order, after=f"cbvndr_{seen[0]}")
+    assert [one async for page in again for one in page] == seen[2:]
+
+
+async def test_a_full_last_page_has_nothing_behind_it(api: httpx2.AsyncClient) -> None:
+    made = [await created(api, {"n": n}) for n in range(4)]
+    pages = [page async for page in walked(api)]
+    assert [*map(len, pages)] == [2, 2]
+    last = await api.get(ENTITIES, params={"entityTypeId": "Vendor", "after": made[0]})
+    assert last.json() == {"data": [], "total": 4, "hasMore": False}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"after": "f" * 32},
+        {"after": "wf_1"},
+        {"after": "cbsvc_"},
+        {"entityTypeId": "Service"},
+        {"offset": 1},
+        {"order": "newest"},
+    ],
+)
+async def test_what_no_page_follows(api: httpx2.AsyncClient, params: dict[str, Any]) -> None:
+    vendor = await created(api, {})
+    asked = {"entityTypeId": "Vendor", "after": vendor} | params
+    answer = await api.get(ENTITIES, params=asked)
+    assert answer.status_code == 400
+    (detail,) = answer.json()["error"]["details"]
+    wrong = "after" if "entityTypeId" in params else next(iter(params))
+    assert detail["path"] == f"query.{wrong}"
 
 
 @pytest.mark.parametrize(

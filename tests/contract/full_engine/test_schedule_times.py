@@ -208,7 +208,7 @@ async def test_monday_to_sunday_is_every_day(api: httpx2.AsyncClient) -> None:
 
 
 @given(cron=CRONS, zone=ZONES, month=st.integers(1, 12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 async def test_our_calendar_is_what_the_server_makes_of_the_text(
     client: Client, cron: str, zone: str, month: int
 ) -> None:

@@ -319,7 +319,8 @@ async def test_a_definition_that_is_not_valid_any_more_is_not_rolled_back_to(
 
 @given(edits=st.lists(generated.definitions(), min_size=1, max_size=4), data=st.data())
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 async def test_versions_keep_what_was_written_and_a_rollback_repeats_it(
     app: FastAPI, door: Door, edits: list[dict[str, Any]], data: st.DataObject

@@ -1,7 +1,7 @@
 """/api/v1/entities: the records that workflows are about."""
 
 from email.message import Message
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 
@@ -27,7 +27,6 @@ from app.surfaces.entity_batches.wire import (
     Limit,
     Offset,
     Words,
-    listed,
     maybe_millis,
     millis,
 )
@@ -60,14 +59,28 @@ async def list_entities(
     caller: Viewer,
     entity_type_id: Annotated[Words, Query(alias="entityTypeId", description=_TYPE)],
     archived: Annotated[bool, Query(description="The deleted ones instead.")] = False,
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="By when they were made; `asc`: oldest first.")
+    ] = "desc",
+    after: Annotated[
+        Words | None,
+        Query(description="An entity, such as the last of a page: those that follow it."),
+    ] = None,
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Json:
-    """List the records of a type, newest first."""
+    """List the records of a type, newest first unless asked otherwise."""
     page = await services(request).entities.page(
-        caller, entity_type_id, archived=archived, limit=limit, offset=offset
+        caller,
+        entity_type_id,
+        archived=archived,
+        oldest_first=order == "asc",
+        after=after,
+        limit=limit,
+        offset=offset,
     )
-    return Json(listed([_out(row) for row in page.rows], page.total, offset))
+    rows = [_out(row) for row in page.rows]
+    return Json(EntitiesOut(data=rows, total=page.total, hasMore=page.more))
 
 
 @router.post("", status_code=201, response_model=EntityOut, responses=errors(409, *BODY))

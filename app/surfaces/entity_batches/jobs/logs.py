@@ -51,7 +51,8 @@ def _line(event: EventRow, level: Level, message: str) -> LogOut:
 def _progress(event: EventRow) -> Iterator[LogOut]:
     data: dict[str, Any] = event.data
     done = data["completed"] + data["failed"]
-    text = f"{done:,} of {data['total']:,} entities are through, {data['failed']:,} have failed."
+    failed = data["failed"]
+    text = f"{done:,} of {data['total']:,} entities are through, {failed:,} {_have(failed)} failed."
     yield _line(event, "info", text)
     failures = data["failures"]
     for failure in failures:
@@ -62,7 +63,19 @@ def _progress(event: EventRow) -> Iterator[LogOut]:
             line["stepId"] = failure["step_id"]
         yield line
     if (more := data["failed_here"] - len(failures)) > 0:
-        yield _line(event, "warn", f"And {more:,} more have failed.")
+        yield _line(event, "warn", f"And {more:,} more {_have(more)} failed.")
+    notes = data["notes"]
+    for note in notes:
+        line = _line(event, "warn", f"The entity went on after a failure. {note['message']}")
+        line["entityId"], line["stepId"] = note["entity_id"], note["step_id"]
+        yield line
+    named = len({note["entity_id"] for note in notes})
+    if (more := data["noted_here"] - named) > 0:
+        yield _line(event, "warn", f"And {more:,} more went on after a failure.")
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _told(event: EventRow) -> tuple[Level, str]:

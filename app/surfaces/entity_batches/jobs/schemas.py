@@ -142,11 +142,21 @@ class LaneErrorOut(TypedDict):
     message: str
 
 
+class NoteOut(TypedDict):
+    """A step after which the entity went on: it has failed, or was skipped for a reason."""
+
+    stepId: str
+    kind: Literal["failed", "skipped"]
+    code: str | None
+    message: str
+
+
 class LaneOut(TypedDict):
     """What has become of an entity of a job.
 
-    `stepId` is the step that it is at or has failed at, `attempts` how many attempts of steps it
-    took, `output` what the last step that completed has answered.
+    `stepId` is the step that it is at or has failed at, and of one that is through the last that
+    completed; `attempts` how many attempts of steps it took, `output` what the last step that
+    completed has answered.
     """
 
     entityId: str
@@ -154,6 +164,7 @@ class LaneOut(TypedDict):
     stepId: str | None
     attempts: int
     error: LaneErrorOut | None
+    notes: list[NoteOut]
     output: Any
     startedAt: int | None
     completedAt: int | None

@@ -19,6 +19,7 @@ from app.surfaces.entity_batches.jobs.schemas import (
     JobStepOut,
     LaneErrorOut,
     LaneOut,
+    NoteOut,
     ProgressOut,
     UsageOut,
 )
@@ -36,6 +37,7 @@ COLUMNS = (
     "attempts",
     "errorCode",
     "errorMessage",
+    "notes",
     "output",
     "startedAt",
     "completedAt",
@@ -146,6 +148,15 @@ def lane_out(lane: LaneRow, *, over: bool) -> LaneOut:
         error=None
         if lane.error is None
         else LaneErrorOut(code=str(lane.error["code"]), message=str(lane.error["message"])),
+        notes=[
+            NoteOut(
+                stepId=note.step_id,
+                kind="skipped" if note.code is None else "failed",
+                code=note.code,
+                message=note.message,
+            )
+            for note in lane.notes
+        ],
         output=lane.output,
         startedAt=maybe_millis(lane.started_at),
         completedAt=maybe_millis(lane.completed_at),
@@ -171,6 +182,7 @@ def _cells(lane: LaneOut) -> list[str]:
         lane["attempts"],
         error and error["code"],
         error and error["message"],
+        "; ".join(f"{note['stepId']} {note['kind']}: {note['message']}" for note in lane["notes"]),
         None if lane["output"] is None else to_json(lane["output"]).decode(),
         lane["startedAt"],
         lane["completedAt"],

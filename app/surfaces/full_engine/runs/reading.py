@@ -145,7 +145,9 @@ async def list_items(
 
 
 @router.get(
-    "/runs/{run_id}/steps/{step_id}/attempts", response_model=AttemptsOut, responses=errors(404)
+    "/runs/{run_id}/steps/{step_id}/attempts",
+    response_model=AttemptsOut,
+    responses=errors(404, 409),
 )
 async def list_attempts(
     request: Request,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.envelope import to_json
-from app.services.run_pages import ItemPage, RunList, RunView, StepView
+from app.services.run_pages import ItemPage, RunList, RunView, StepView, counts_of
 from app.surfaces.full_engine.runs.schemas import (
     ATTEMPT_STATES,
     INTENTS,
@@ -182,7 +182,7 @@ def _step_out(
 ) -> StepRunOut:
     row, run_id = step.row, spelled("run_", run.id)
     if step.tally is not None:
-        return _tally_out(step.step_id, step.tally, run)
+        return _tally_out(step.step_id, step.tally, run, step.begun_at)
     if row is None or row.status is StepStatus.PENDING:
         if item is not None and item.state in _UNBEGUN_IN:
             return _unbegun_out(
@@ -219,16 +219,17 @@ def _step_out(
     return page
 
 
-def _tally_out(step_id: str, tally: StepTally, run: RunRow) -> StepRunOut:
-    """A step of a batch: under way until the run is over, then as it has ended for any entity."""
+def _tally_out(step_id: str, tally: StepTally, run: RunRow, at: int | None) -> StepRunOut:
+    """A step of a batch: under way until the run is over, then as it has ended for any entity.
+
+    It counts as under way from when the first entity began, `at`, until the run was over.
+    """
     status: StepState = "running"
     if run.status in TERMINAL:
         status = "completed" if tally.completed else "failed" if tally.failed else "skipped"
-    counts = {
-        "completed": tally.completed,
-        "failed": tally.failed,
-        "skipped": tally.skipped,
-    }
+    counts = counts_of(tally)
+    began = at if tally.begun or status == "running" else None
+    ended = None if began is None or status == "running" else run.completed_at
     return StepRunOut(
         step_id=step_id,
         status=status,
@@ -237,9 +238,9 @@ def _tally_out(step_id: str, tally: StepTally, run: RunRow) -> StepRunOut:
         output_size=len(to_json(counts)),
         output_url=None,
         error=None,
-        started_at=None,
-        completed_at=None,
-        duration_seconds=None,
+        started_at=maybe_iso(began),
+        completed_at=maybe_iso(ended),
+        duration_seconds=seconds_between(began, ended),
     )
 
 

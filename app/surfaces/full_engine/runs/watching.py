@@ -8,7 +8,7 @@ from contextlib import aclosing
 from fastapi import Request
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.envelope import services
 from app.services.auth import Caller
@@ -25,14 +25,29 @@ _SEND_TIMEOUT = 30.0
 
 
 class Stream(EventSourceResponse):
-    """A stream whose client may stop reading without that being an error of ours."""
+    """A stream whose client may stop reading without that being an error of ours.
+
+    When the API stops, the stream ends as a whole answer does, so that its client takes it up again
+    where it was.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the run is over or the client has gone."""
+        """Send until the run is over, the client has gone or the API stops."""
+        sent: Message = {}
+
+        async def noted(message: Message) -> None:
+            nonlocal sent
+            await send(message)
+            sent = message
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, noted)
         except SendTimeoutError:
             log.info("a stream was dropped because its client does not read")
+            return
+        # It was broken off between two messages, as the API stops; nothing says so to the client.
+        if self.active and sent.get("more_body"):
+            await send({"type": "http.response.body", "body": b""})
 
 
 async def stream(request: Request, caller: Caller, run_id: str, after: int) -> Stream:
