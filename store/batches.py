@@ -195,6 +195,12 @@ def require(
     raise Invalid(f"{count} unknown or of another type: {named}{more}.", problems=problems)
 
 
+def there(tx: Tx, org_id: str, type_id: str, entity_ids: Sequence[str]) -> list[str]:
+    """Those of these that are entities of the type and were not deleted, in their order."""
+    missing = {place for place, _ in _missing(tx, org_id, type_id, entity_ids)}
+    return [entity for place, entity in enumerate(entity_ids) if place not in missing]
+
+
 def _missing(
     tx: Tx, org_id: str, type_id: str, entity_ids: Sequence[str]
 ) -> Iterator[tuple[int, str]]:

@@ -22,6 +22,8 @@ PUBLISHED = {
 #: An index in a path, and what a path within a step goes on after.
 _INDEX = re.compile(r"\.(\d+)(?=\.|$)")
 _STEP = re.compile(r"steps\.\d+\.")
+#: What is said here of what is called otherwise on other surfaces, by the code of the error.
+_SAID = {"run_not_found": "There is no such job."}
 
 
 class DetailOut(TypedDict):
@@ -49,7 +51,7 @@ def render(fault: Fault) -> tuple[int, ErrorEnvelopeOut]:
     """The answer to an error."""
     status = 400 if fault.status == 422 and fault.code == Invalid.code else fault.status
     details = [_detail(problem) for problem in fault.problems]
-    message = fault.message
+    message = _SAID.get(fault.code, fault.message)
     if details and message == fault.problems[0].message:
         message = details[0]["message"]
     told = FaultOut(code=PUBLISHED.get(status, fault.code), message=message)

@@ -191,7 +191,7 @@ async def test_a_hundred_thousand_ids_are_let_in_and_no_more(api: httpx2.AsyncCl
     made = await workflow(api, MADE)
     unknown = [f"{n:032x}" for n in range(100_000)]
     error = refusal(await run(api, made, {"entityIds": [*unknown, *ids, *unknown[:9]]}), 400)
-    assert error["message"] == "A batch has at most 100,000 entities, and not 100,001."
+    assert error["message"] == "A job has at most 100,000 entities, and not 100,001."
     assert [detail["path"] for detail in error["details"]] == ["entityIds"]
     error = refusal(await run(api, made, {"entityIds": unknown}), 400)
     assert error["message"].startswith("100000 of the entities are unknown")

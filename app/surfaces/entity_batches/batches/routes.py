@@ -50,9 +50,7 @@ async def run_over_entities(
             all_entities=body.all_entities,
             concurrency=body.concurrency,
             input=body.input,
-            budget=Budget()
-            if budget is None
-            else Budget(budget.max_failures, budget.max_failure_percent, budget.on_exceeded),
+            budget=Budget() if budget is None else budget.budget,
         ),
         once(
             request.headers.getlist("idempotency-key"),

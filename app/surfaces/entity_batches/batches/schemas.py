@@ -6,6 +6,7 @@ from pydantic import AfterValidator, FailFast, Field, StringConstraints, model_v
 from typing_extensions import TypedDict
 
 from app.envelope import to_json
+from app.services.batches import Budget
 from app.services.door import LARGEST_BODY, measure
 from app.surfaces.entity_batches.jobs.schemas import JobStatus, ProgressOut
 from app.surfaces.entity_batches.wire import In
@@ -39,6 +40,11 @@ class ErrorBudgetIn(In):
             raise ValueError("either maxFailures or maxFailurePercent must be given")
         return self
 
+    @property
+    def budget(self) -> Budget:
+        """The same for who starts a batch."""
+        return Budget(self.max_failures, self.max_failure_percent, self.on_exceeded)
+
 
 class BatchIn(In):
     """What a workflow is run over, and how.
@@ -53,6 +59,13 @@ class BatchIn(In):
     all_entities: bool = Field(default=False)
     concurrency: int = Field(default=USUALLY_AT_ONCE, ge=1, le=MOST_AT_ONCE)
     input: Annotated[dict[str, Any], AfterValidator(_as_elsewhere)] = Field(default={})
+    error_budget: ErrorBudgetIn | None = None
+
+
+class RetryIn(In):
+    """How the entities that have failed are run over again; what is left out is as before."""
+
+    concurrency: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
     error_budget: ErrorBudgetIn | None = None
 
 
