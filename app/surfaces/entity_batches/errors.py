@@ -78,13 +78,12 @@ def _spelled(path: str) -> str:
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The declared error answers of a route: those given and those that every route has.
-
-    422 is among these because FastAPI would add its own body for it to any route with parameters.
-    """
-    every = sorted({400, 401, 403, 422, 500, 503, *statuses})
+    """The declared error answers of a route: those given and those that every route has."""
+    every = sorted({400, 401, 403, 500, 503, *statuses})
     return declared(dict.fromkeys(every, ErrorEnvelopeOut))
 
 
 #: What a body can do wrong besides not being valid.
 BODY = (408, 413, 415)
+#: The same with an `Idempotency-Key`, which may have come before with another body.
+KEYED = (*BODY, 422)

@@ -12,7 +12,7 @@ from app.services.batches import Again
 from app.services.once import Answered, once
 from app.services.spelling import bare
 from app.surfaces.entity_batches.batches.schemas import RetryIn
-from app.surfaces.entity_batches.errors import BODY, errors, render
+from app.surfaces.entity_batches.errors import BODY, KEYED, errors, render
 from app.surfaces.entity_batches.jobs.schemas import (
     STATUSES,
     Category,
@@ -149,7 +149,7 @@ async def resume_job(
     "/{jobId}/retry",
     status_code=202,
     response_model=StartedOut,
-    responses=errors(404, 409, *BODY),
+    responses=errors(404, 409, *KEYED),
 )
 async def retry_job(
     request: Request,
