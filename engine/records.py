@@ -171,9 +171,7 @@ def record_problems(
 def _record_problems(
     definitions: Sequence[Mapping[str, Any]] | None, fields: Mapping[str, JsonValue]
 ) -> Iterator[tuple[str, str]]:
-    for key, value in fields.items():
-        if _has_nul(key) or _has_nul(value):
-            yield key, "it has a NUL character"
+    yield from ((key, "it has a NUL character") for key in fields if _has_nul([key, fields[key]]))
     if definitions is None:
         for key in fields:
             if not 1 <= len(key) <= LONGEST_KEY:
