@@ -146,7 +146,7 @@ async def test_a_run_is_deleted_when_it_is_over(
         # An assessment is more than the run that came with it.
         if "run_id" in table.c and name != "assessments"
     }
-    gone = dict.fromkeys(("step_runs", "run_events", "blobs", "event_waits"), 0)
+    gone = dict.fromkeys(("step_runs", "run_events", "blobs", "event_waits", "batches", "lanes"), 0)
     assert left == {**gone, "idempotency": 1}
     earlier = await database.write(
         lambda tx: idempotency.reserve(tx, world.org, "endpoint", "key", "fingerprint")

@@ -85,6 +85,7 @@ async def test_the_place_of_a_terminated_run_is_handed_on(house: House, receiver
         first = await narrow.start(flow(get(receiver, "slow", "/slow/600/x")))
         await until(lambda: receiver.count("/slow") == 1, "no request")
         second = await narrow.start(flow(get(receiver, "next")))
+        await narrow.asked(second)
         await narrow.terminate(first, limit=1)
         row = await narrow.run(second)
         assert row.admitted
