@@ -171,6 +171,7 @@ def record_problems(
 def _record_problems(
     definitions: Sequence[Mapping[str, Any]] | None, fields: Mapping[str, JsonValue]
 ) -> Iterator[tuple[str, str]]:
+    yield from ((key, "it has a NUL character") for key in fields if _has_nul([key, fields[key]]))
     if definitions is None:
         for key in fields:
             if not 1 <= len(key) <= LONGEST_KEY:
@@ -187,6 +188,15 @@ def _record_problems(
                 yield key, "is required"
         elif text := _TYPES[str(field["type"])](value, field):
             yield key, text
+
+
+def _has_nul(value: JsonValue) -> bool:
+    """Whether a text in the value, keys included, has what CSV and text of PostgreSQL cannot."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any("\0" in key or _has_nul(one) for key, one in value.items())
+    return isinstance(value, list) and any(map(_has_nul, value))
 
 
 #: What is wrong with a value, or None.

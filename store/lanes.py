@@ -328,3 +328,10 @@ def _row(row: Row[Any]) -> LaneRow:
         started_at=row.started_at,
         completed_at=row.completed_at,
     )
+
+
+def of_entity(tx: Tx, run_id: str, entity_id: str) -> LaneRow | None:
+    """The lane of an entity, as in `page`; None when the batch has none."""
+    found = _SHOWN.where(lanes.c.run_id == run_id, lanes.c.entity_id == entity_id)
+    row = tx.execute(found.order_by(lanes.c.lane).limit(1)).first()
+    return None if row is None else _row(row)

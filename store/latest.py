@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, cast, func, select
 from sqlalchemy.dialects.postgresql import JSON
 
+from engine.lifecycle import DefinitionStatus
 from store.database import Tx
 from store.tables import runs, versions, workflows
 from store.workflows import WorkflowRow
@@ -62,6 +63,28 @@ def entity_type(tx: Tx, row: WorkflowRow) -> str | None:
         )
     ).scalar_one()
     return found
+
+
+def over_type(tx: Tx, org_id: str, type_id: str) -> list[str]:
+    """The names of the workflows that run over entities of the type, by name.
+
+    What is archived or deleted does not, nor do earlier versions.
+    """
+    latest = and_(
+        versions.c.workflow_id == workflows.c.id, versions.c.version == workflows.c.version
+    )
+    rows = tx.execute(
+        select(workflows.c.name)
+        .join(versions, latest)
+        .where(
+            workflows.c.org_id == org_id,
+            workflows.c.deleted_at.is_(None),
+            workflows.c.status != DefinitionStatus.ARCHIVED,
+            _parts(tx)[1] == type_id,
+        )
+        .order_by(workflows.c.name, workflows.c.id)
+    )
+    return [*rows.scalars()]
 
 
 def _parts(tx: Tx) -> tuple[ColumnElement[int], ColumnElement[Any]]:

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.services.auth import Caller
-from engine.errors import Invalid, Problem
+from engine.errors import Conflict, Invalid, Problem
 from engine.records import RESERVED, is_type_name, slug_in, slug_of, type_problems
-from store import entity_types
-from store.database import Database
+from store import entity_types, latest
+from store.database import Database, Tx
 from store.entity_types import NewType, TypeRow
+
+#: Workflows that an error names.
+_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,27 @@ class EntityTypes:
         )
 
     async def delete(self, caller: Caller, named: str) -> TypeRow:
-        """Delete a type that no record has; what it was.
+        """Delete a type that no record has and no workflow names; what it was.
 
         Raises:
             NotFound: there is no such type.
-            Conflict: it is a builtin one, or has records.
+            Conflict: it is a builtin one, has records, or workflows run over its entities.
         """
-        return await self._database.write(lambda tx: entity_types.delete(tx, caller.org_id, named))
+
+        def work(tx: Tx) -> TypeRow:
+            row = entity_types.delete(tx, caller.org_id, named)
+            # Whoever saves a workflow holds its type, so none comes between.
+            names = latest.over_type(tx, caller.org_id, row.id)
+            if names:
+                raise Conflict(f"Workflows run over its entities: {_listed(names)}.")
+            return row
+
+        return await self._database.write(work)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(f"'{name}'" for name in names[:_NAMED]) + more
 
 
 def _require_valid(name: str | None, fields: list[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from app.services.auth import Caller
 from app.services.versions import Versions
 from engine.batch import LANE_OPEN, LaneStatus
+from engine.errors import NotFound
 from engine.lifecycle import TERMINAL, StepStatus
 from store import batches, events, lanes, runs, steps
 from store.batches import BatchRow, StepTally
@@ -155,6 +156,22 @@ class Jobs:
                 return LanePage([], 0, over)
             rows, total = lanes.page(tx, run_id, statuses, limit=limit, offset=offset)
             return LanePage(rows, total, over)
+
+        return await self._database.read(work)
+
+    async def lane(self, caller: Caller, run_id: str, entity_id: str) -> LanePage:
+        """The lane of one entity, on a page of its own.
+
+        Raises:
+            NotFound: there is no such run, or the entity is none of it.
+        """
+
+        def work(tx: Tx) -> LanePage:
+            over = runs.get(tx, caller.org_id, run_id).status in TERMINAL
+            row = lanes.of_entity(tx, run_id, entity_id)
+            if row is None:
+                raise NotFound("The job has no such entity.", code="entity_not_found")
+            return LanePage([row], 1, over)
 
         return await self._database.read(work)
 

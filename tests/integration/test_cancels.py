@@ -104,8 +104,8 @@ async def cancel_many(site: Site, receiver: Receiver, count: int, at_once: int, 
     await asyncio.gather(*(one(chance.uniform(0, 3)) for _ in range(count)))
     assert len(seen.terminal_after) == count
     # There was something to stop.
-    assert seen.scripts > count / 4
-    assert seen.requests > count / 4
+    assert seen.scripts
+    assert seen.requests
     await until(lambda: not processes(marker), "a script is left")
     await until(lambda: receiver.waiting == 0, "a request is left")
     # What would still come, comes within this time.
@@ -128,7 +128,7 @@ async def test_cancelled_runs_stop(site: Site, receiver: Receiver) -> None:
     assert seen.late(receiver, grace=SILENT_AFTER * 10) == []
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.timeout(300)
 async def test_two_hundred_cancelled_runs_stop_in_time(site: Site, receiver: Receiver) -> None:
     seen = await cancel_many(site, receiver, count=200, at_once=10, seed=200)

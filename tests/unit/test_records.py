@@ -89,6 +89,7 @@ def test_any_fields_where_the_type_lists_none() -> None:
     assert record_problems(None, {"a": 1, "b c": {"d": []}}) == []
     assert len(record_problems(None, {"": 1, "x" * 101: 1})) == 2
     assert len(record_problems([], {"a": 1})) == 1
+    assert len(record_problems(None, {"a": {"b": ["c", "\0"]}, "d": "\\u0000"})) == 1
 
 
 @pytest.mark.parametrize(

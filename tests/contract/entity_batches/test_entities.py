@@ -216,6 +216,23 @@ async def test_fields_are_as_their_type_says(api: httpx2.AsyncClient) -> None:
     assert (await api.get(f"{ENTITIES}/{entity}")).json()["fields"] == GOOD
 
 
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [({"a": "\0"}, "fields.a"), ({"a": [{"b\0": 1}]}, "fields.a"), ({"a\0": 1}, "fields.a\0")],
+)
+async def test_a_nul_character_is_refused(
+    api: httpx2.AsyncClient, fields: dict[str, Any], path: str
+) -> None:
+    vendor = await created(api, {"a": 1})
+    for answer in (
+        await api.post(ENTITIES, json={"entityTypeId": "Vendor", "fields": fields}),
+        await api.patch(f"{ENTITIES}/{vendor}", json={"fields": fields}),
+    ):
+        assert answer.status_code == 400
+        assert [d["path"] for d in answer.json()["error"]["details"]] == [path]
+    assert (await api.get(f"{ENTITIES}/{vendor}")).json()["fields"] == {"a": 1}
+
+
 async def test_a_record_is_not_too_large(api: httpx2.AsyncClient) -> None:
     fields = {f"k{n}": "x" * 200_000 for n in range(2)}
     answer = await api.post(ENTITIES, json={"entityTypeId": "Vendor", "fields": fields})

@@ -316,3 +316,19 @@ async def test_who_may_import(door: Door, api: httpx2.AsyncClient) -> None:
         answer = await other.post(IMPORT, content=lines(1), params=VENDORS, headers=NDJSON)
         assert answer.json()["imported"] == 1
     assert await total(api) == 0
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson", "text/csv"])
+async def test_a_nul_character_is_refused_with_its_row(api: httpx2.AsyncClient, kind: str) -> None:
+    rows = [{"fields": {"name": "A"}}, {"fields": {"name": "B\0"}}, {"fields": {"name": "C"}}]
+    body = {
+        "application/json": json.dumps(VENDORS | {"entities": rows}),
+        "application/x-ndjson": "\n".join(map(json.dumps, rows)),
+        "text/csv": "name\nA\nB\0\nC\n",
+    }[kind]
+    answer = await api.post(IMPORT, content=body, params=VENDORS, headers={"content-type": kind})
+    told = answer.json()
+    assert (told["imported"], told["failed"]) == (2, 1)
+    (error,) = told["errors"]
+    assert error["row"] == 2
+    assert "has a NUL character" in error["message"]

@@ -18,8 +18,10 @@ from app.surfaces.entity_batches.jobs.schemas import (
     Category,
     EntityStatus,
     JobFullOut,
+    JobRemovedOut,
     JobsOut,
     JobStatus,
+    LaneOut,
     LanesOut,
     StartedOut,
 )
@@ -32,12 +34,14 @@ from app.surfaces.entity_batches.jobs.shapes import (
 )
 from app.surfaces.entity_batches.wire import (
     IN_PROJECT,
+    EntityId,
     IdempotencyKey,
     Limit,
     NothingIn,
     Offset,
     listed,
 )
+from engine.records import PREFIXES
 from store import clock
 from store.runs import RunRow, Wanted
 
@@ -107,6 +111,14 @@ async def get_job(
     """A job with its log, oldest line first."""
     view = await services(request).jobs.view(caller, bare("", job_id), logs_after, logs_limit)
     return Json(job_full_out(view, clock.now()))
+
+
+@router.delete("/{jobId}", response_model=JobRemovedOut, responses=errors(404, 409))
+async def delete_job(request: Request, caller: Operator, job_id: JobId) -> Json:
+    """Delete a job that is over, with its log and what has become of its entities."""
+    job = bare("", job_id)
+    await services(request).runs.delete(caller, job)
+    return Json(JobRemovedOut(id=job, deleted=True))
 
 
 @router.post("/{jobId}/cancel", response_model=JobFullOut, responses=errors(404, 409, *BODY))
@@ -188,6 +200,16 @@ async def list_job_entities(
     """List what has become of each entity of a job, in the order of the request."""
     page = await services(request).jobs.lanes(caller, bare("", job_id), status, limit, offset)
     return Json(listed([lane_out(row, over=page.over) for row in page.rows], page.total, offset))
+
+
+@router.get("/{jobId}/entities/{entityId}", response_model=LaneOut, responses=errors(404))
+async def get_job_entity(
+    request: Request, caller: Viewer, job_id: JobId, written: EntityId
+) -> Json:
+    """What has become of one entity of a job."""
+    prefix = next((one for one in PREFIXES.values() if written.startswith(one)), "")
+    found = await services(request).jobs.lane(caller, bare("", job_id), bare(prefix, written))
+    return Json(lane_out(found.rows[0], over=found.over))
 
 
 @router.get("/{jobId}/entities.csv", response_model=None, response_class=Csv, responses=errors(404))

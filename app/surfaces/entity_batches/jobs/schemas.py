@@ -128,6 +128,13 @@ class JobsOut(TypedDict):
     hasMore: bool
 
 
+class JobRemovedOut(TypedDict):
+    """A job that is no more."""
+
+    id: str
+    deleted: bool
+
+
 class StartedOut(TypedDict):
     """What was started; the two ids are the same."""
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 
 from app.envelope import Editor, Json, Viewer, envelope, services, to_json
 from app.services.once import Answered, once
+from app.services.patches import patch
 from app.services.spelling import bare
 from app.services.workflows import Filter, NewWorkflow
 from app.surfaces.entity_batches.errors import KEYED, errors, render
@@ -18,13 +19,16 @@ from app.surfaces.entity_batches.wire import (
     listed,
 )
 from app.surfaces.entity_batches.workflows.schemas import (
+    EntityWorkflowChangeIn,
     EntityWorkflowFullOut,
     EntityWorkflowIn,
+    EntityWorkflowRemovedOut,
     EntityWorkflowsOut,
     Status,
 )
 from app.surfaces.entity_batches.workflows.shapes import (
     SHOWN,
+    changed,
     definition_of,
     workflow_full_out,
     workflow_out,
@@ -83,6 +87,27 @@ async def get_workflow(request: Request, caller: Viewer, workflow_id: WorkflowId
     """A workflow with its steps."""
     found = await services(request).workflows.with_summary(caller, bare("", workflow_id))
     return Json(workflow_full_out(*found))
+
+
+@router.patch(
+    "/{workflowId}", response_model=EntityWorkflowFullOut, responses=errors(404, 409, *BODY)
+)
+async def change_workflow(
+    request: Request, caller: Editor, workflow_id: WorkflowId, body: EntityWorkflowChangeIn
+) -> Json:
+    """Change a workflow: its status, and by a next version its name, its description, its steps."""
+    workflows, found = services(request).workflows, bare("", workflow_id)
+    status = DefinitionStatus(body.status) if "status" in body.model_fields_set else None
+    await patch(workflows, caller, found, lambda before: changed(before, body), status)
+    return Json(workflow_full_out(*await workflows.with_summary(caller, found)))
+
+
+@router.delete("/{workflowId}", response_model=EntityWorkflowRemovedOut, responses=errors(404))
+async def delete_workflow(request: Request, caller: Editor, workflow_id: WorkflowId) -> Json:
+    """Delete a workflow: its live jobs are cancelled, those that are over stay readable."""
+    found = bare("", workflow_id)
+    await services(request).workflows.delete(caller, found)
+    return Json(EntityWorkflowRemovedOut(id=found, deleted=True))
 
 
 def _created(row: WorkflowRow, definition: dict[str, Any]) -> Answered:

@@ -53,6 +53,15 @@ class EntityWorkflowIn(In):
     status: Status = "active"
 
 
+class EntityWorkflowChangeIn(In):
+    """What changes of a workflow; `steps` replaces the whole list, null takes the description."""
+
+    name: Title = ""
+    description: Sentence | None = None
+    steps: list[EntityStepIn] = Field(default=[], min_length=1, max_length=MAX_STEPS)
+    status: Status = "active"
+
+
 class EntityRetryOut(TypedDict, total=False):
     """How often and when a failed step is tried again, as far as its author says so."""
 
@@ -97,6 +106,13 @@ class EntityWorkflowFullOut(EntityWorkflowOut):
     """A workflow with its steps, in order."""
 
     steps: list[EntityStepOut]
+
+
+class EntityWorkflowRemovedOut(TypedDict):
+    """A workflow that is no more."""
+
+    id: str
+    deleted: bool
 
 
 class EntityWorkflowsOut(TypedDict):

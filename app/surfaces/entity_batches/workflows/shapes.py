@@ -11,11 +11,13 @@ from app.surfaces.entity_batches.wire import maybe_millis
 from app.surfaces.entity_batches.workflows.schemas import (
     EntityStepIn,
     EntityStepOut,
+    EntityWorkflowChangeIn,
     EntityWorkflowFullOut,
     EntityWorkflowIn,
     EntityWorkflowOut,
     Status,
 )
+from engine.errors import Conflict
 from engine.lifecycle import DefinitionStatus
 from store.latest import Summary
 from store.workflows import WorkflowRow
@@ -34,17 +36,38 @@ _STEP_KEYS = ("name", "description", "enabled", "when", "timeout", "retry", "on_
 
 def definition_of(body: EntityWorkflowIn) -> dict[str, Any]:
     """The definition of a new workflow, which `engine.validation` has yet to judge."""
-    ids = _ids(body.steps)
-    steps = []
-    for index, step in enumerate(body.steps):
-        made = {"id": ids[index], "type": step.type, "config": step.config}
-        before = {"depends_on": [ids[index - 1]]} if index else {}
-        given = step.model_dump(exclude_unset=True, exclude={*made})
-        steps.append({**made, **before, **given})
     head = {"name": body.name}
     if body.description is not None:
         head["description"] = body.description
-    return {**head, "entity_type": body.entity_type_id, "steps": steps}
+    return {**head, "entity_type": body.entity_type_id, "steps": _chain(body.steps)}
+
+
+def changed(definition: dict[str, Any], body: EntityWorkflowChangeIn) -> dict[str, Any]:
+    """The definition with what the body gives, as above; whatever else it says stays.
+
+    Raises:
+        Conflict: there are steps for a workflow that is for no entities.
+    """
+    given = body.model_dump(include=body.model_fields_set & {"name", "description"})
+    found = {**definition, **given}
+    if found.get("description", "") is None:
+        del found["description"]
+    if "steps" in body.model_fields_set:
+        if definition.get("entity_type") is None:
+            raise Conflict("The workflow is not for entities; PUT /api/workflows/{id} changes it.")
+        found["steps"] = _chain(body.steps)
+    return found
+
+
+def _chain(given: list[EntityStepIn]) -> list[dict[str, Any]]:
+    ids = _ids(given)
+    steps = []
+    for index, step in enumerate(given):
+        made = {"id": ids[index], "type": step.type, "config": step.config}
+        before = {"depends_on": [ids[index - 1]]} if index else {}
+        said = step.model_dump(exclude_unset=True, exclude={*made})
+        steps.append({**made, **before, **said})
+    return steps
 
 
 def _ids(steps: list[EntityStepIn]) -> list[str]:
