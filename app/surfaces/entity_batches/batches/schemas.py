@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, FailFast, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, FailFast, Field, model_validator
 from typing_extensions import TypedDict
 
 from app.envelope import to_json
@@ -11,9 +11,6 @@ from app.services.door import LARGEST_BODY, measure
 from app.surfaces.entity_batches.jobs.schemas import JobStatus, ProgressOut
 from app.surfaces.entity_batches.wire import In
 from engine.batch import MOST_AT_ONCE, MOST_LANES, USUALLY_AT_ONCE
-
-#: An id, or any other text, which an error can name.
-_Written = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 def _as_elsewhere(value: dict[str, Any]) -> dict[str, Any]:
@@ -54,8 +51,9 @@ class BatchIn(In):
     how many of them may be under way at the same time.
     """
 
-    #: The first that is wrong says enough: there may be a hundred thousand like it.
-    entity_ids: Annotated[list[_Written], FailFast()] = Field(default=[], min_length=1)
+    #: The first that is no text says enough: there may be a hundred thousand like it. Any text is
+    #: looked for, so that all that are not found are told of at once.
+    entity_ids: Annotated[list[str], FailFast()] = Field(default=[], min_length=1)
     all_entities: bool = Field(default=False)
     concurrency: int = Field(default=USUALLY_AT_ONCE, ge=1, le=MOST_AT_ONCE)
     input: Annotated[dict[str, Any], AfterValidator(_as_elsewhere)] = Field(default={})

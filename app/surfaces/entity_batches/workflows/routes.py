@@ -9,7 +9,7 @@ from app.services.once import Answered, once
 from app.services.patches import patch
 from app.services.spelling import bare
 from app.services.workflows import Filter, NewWorkflow
-from app.surfaces.entity_batches.errors import KEYED, errors, render
+from app.surfaces.entity_batches.errors import BODY, KEYED, errors, render
 from app.surfaces.entity_batches.wire import (
     IN_PROJECT,
     IdempotencyKey,
