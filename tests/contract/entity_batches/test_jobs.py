@@ -3,7 +3,10 @@
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -28,6 +31,8 @@ from tests.contract.entity_batches.flock import (
 )
 from tests.contract.full_engine.definitions import PATIENT, QUIET, create_and_run, until
 from tests.receiver import Receiver
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "api-batches.md"
 
 
 @pytest.fixture
@@ -306,3 +311,28 @@ async def test_a_plain_run_is_steered_as_a_job_as_well(api: httpx2.AsyncClient) 
     over = await until(api, run_id, "cancelled")
     assert over["status"] == "cancelled"
     assert (await api.get(url)).json()["progress"] == {"total": 1, "completed": 0, "failed": 0}
+
+
+def messages_in(value: Any) -> Iterator[str]:
+    """Every `message` in a document, with all numbers made the same."""
+    if isinstance(value, dict):
+        if isinstance(said := value.get("message"), str):
+            yield re.sub(r"\d+", "0", said)
+        value = [*value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            yield from messages_in(inner)
+
+
+@pytest.mark.usefixtures("worker")
+async def test_the_page_shows_messages_that_come(api: httpx2.AsyncClient) -> None:
+    blocks = re.findall(r"^```json\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    shown = {message for block in blocks for message in messages_in(json.loads(block))}
+    ids = await products(api, "One", None)
+    found = await until_over(api, await started(api, await workflow(api, TITLED, MADE), ids))
+    page = (await api.get(f"{JOBS}/{found['id']}/entities")).json()
+    body = {"name": "x", "entityTypeId": "Product", "steps": [TITLED, {"type": "validate"}]}
+    refused = (await api.post(WORKFLOWS, json=body)).json()
+    come = {*messages_in(found), *messages_in(page), *messages_in(refused)}
+    assert len(shown) > 2
+    assert shown <= come
