@@ -24,7 +24,7 @@ from activities.clients.temporal_activities import TemporalActivities
 from activities.clients.waits import Waits
 from activities.secrets import Disclosed
 from engine.call import StepCall
-from engine.catalog import Lane, StepKind
+from engine.catalog import Lane, Naming, StepKind
 from engine.errors import StepError
 from engine.expressions import ExpressionError, evaluate
 from engine.outcomes import Outcome
@@ -154,6 +154,7 @@ class StepType(Generic[C]):
     secrets: bool = False
     whole: str | None = None
     per_entity: bool = True
+    naming: Naming | None = None
 
     def kind(self, name: str) -> StepKind:
         """The type as the language sees it."""
@@ -171,6 +172,7 @@ class StepType(Generic[C]):
             secrets=self.secrets,
             whole=self.whole,
             per_entity=self.per_entity,
+            naming=self.naming,
         )
 
 

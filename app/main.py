@@ -16,6 +16,7 @@ from temporalio.envconfig import ClientConfig
 from activities.registry import catalog, step_types
 from app import probes
 from app.envelope import error_schemas, install, respond, surface_of
+from app.services.advice import Advice
 from app.services.aftermath import Aftermath
 from app.services.agents import Agents
 from app.services.assessments import Assessments
@@ -179,6 +180,7 @@ async def _running(settings: Settings) -> AsyncIterator[State]:
             audit=audit,
             keys=Keys(database, auth, settings.pepper),
             dispatch=dispatch,
+            advice=Advice(database, steps),
             agents=Agents(database),
             workflows=workflows,
             templates=Templates(database, workflows, builtin_templates()),

@@ -16,6 +16,19 @@ Lane = Literal["decides", "short", "long"]
 
 
 @dataclass(frozen=True)
+class Naming:
+    """Where a configuration names fields of the record.
+
+    Attributes:
+        keys: at any depth; each has the name of a field, or a list of them.
+        unless: the key that gives another object instead of the record.
+    """
+
+    keys: frozenset[str]
+    unless: str | None = None
+
+
+@dataclass(frozen=True)
 class StepKind:
     """One step type, seen from the language.
 
@@ -34,6 +47,7 @@ class StepKind:
         whole: the key of `config` which, when true, has a batch carry the step out one time, after
             all lanes.
         per_entity: a batch can run it for each of its entities.
+        naming: where it names fields of the record that it is about.
     """
 
     name: str
@@ -49,6 +63,7 @@ class StepKind:
     secrets: bool = False
     whole: str | None = None
     per_entity: bool = True
+    naming: Naming | None = None
 
 
 Catalog = Mapping[str, StepKind]

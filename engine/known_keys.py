@@ -5,14 +5,16 @@ have no effect. Source: DESIGN §8, "Unknown keys".
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 from pydantic import AliasChoices, BaseModel, JsonValue, ValidationError
 
+#: Keys and indices that lead to a value.
+Place = tuple[int | str, ...]
+
 
 def known(config: dict[str, JsonValue], model: type[BaseModel]) -> dict[str, JsonValue]:
-    """The configuration without the keys that `model` refuses for being unknown, however deep.
-
-    A key inside of what may be one of several things stays: which one was meant is not known.
+    """The configuration without the keys that `unknown` finds.
 
     >>> class Config(BaseModel):
     ...     model_config = {"extra": "forbid"}
@@ -20,15 +22,26 @@ def known(config: dict[str, JsonValue], model: type[BaseModel]) -> dict[str, Jso
     >>> known({"url": "{{ input.url }}", "colour": "red"}, Config)
     {'url': '{{ input.url }}'}
     """
+    return reduce(_without, unknown(config, model), config)
+
+
+def unknown(config: dict[str, JsonValue], model: type[BaseModel]) -> list[Place]:
+    """Where the keys are that `model` refuses for being unknown, however deep.
+
+    A key inside of what may be one of several things is none of them: which one was meant is not
+    known.
+    """
     names = _names(model)
-    kept = {key: value for key, value in config.items() if key in names}
+    places: list[Place] = [(key,) for key in config if key not in names]
     try:
-        model.model_validate(kept)
+        model.model_validate({key: value for key, value in config.items() if key in names})
     except ValidationError as error:
-        for found in error.errors(include_url=False, include_context=False, include_input=False):
-            if found["type"] == "extra_forbidden":
-                kept = {key: _without(kept[key], key, found["loc"]) for key in kept}
-    return kept
+        places += [
+            found["loc"]
+            for found in error.errors(include_url=False, include_context=False, include_input=False)
+            if found["type"] == "extra_forbidden"
+        ]
+    return [place for place in places if _without(config, place) != config]
 
 
 def _names(model: type[BaseModel]) -> set[str]:
@@ -43,8 +56,10 @@ def _names(model: type[BaseModel]) -> set[str]:
     return names
 
 
-def _without(value: JsonValue, key: str, loc: Sequence[int | str]) -> JsonValue:
-    return _removed(value, loc[1:]) if loc[0] == key and len(loc) > 1 else value
+def _without(config: dict[str, JsonValue], place: Place) -> dict[str, JsonValue]:
+    less = _removed(config, place)
+    assert isinstance(less, dict)
+    return less
 
 
 def _removed(value: JsonValue, loc: Sequence[int | str]) -> JsonValue:

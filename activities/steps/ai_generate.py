@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 from activities.base import StepConfig, StepContext, StepType
 from activities.clients.questions import Bounds, Question
 from engine.agent import Budget, FieldName, ModelName, ModelOptions, OutputSchema
+from engine.catalog import Naming
 from engine.errors import StepError
 from engine.outcomes import Done, EntityChange
 
@@ -147,4 +148,5 @@ STEP = StepType(
     "of the [outgoing door](egress.md).",
     lane="long",
     reads_input=True,
+    naming=Naming(frozenset({"fields"})),
 )

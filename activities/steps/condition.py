@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from activities.base import StepConfig, StepContext, StepType
+from engine.catalog import Naming
 from engine.errors import StepError
 from engine.gates import FieldTest, check_test
 from engine.outcomes import Branch, Done, Skip
@@ -104,4 +105,5 @@ STEP = StepType(
     expressions=("expression",),
     targets=("then", "else"),
     reads_input=True,
+    naming=Naming(frozenset({"field"})),
 )

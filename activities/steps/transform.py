@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 from slugify import slugify
 
 from activities.base import StepConfig, StepContext, StepType
+from engine.catalog import Naming
 from engine.errors import StepError
 from engine.outcomes import Done, EntityChange
 
@@ -131,4 +132,5 @@ STEP = StepType(
     "retried).",
     lane="decides",
     reads_input=True,
+    naming=Naming(frozenset({"field", "target"})),
 )

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from activities.base import StepConfig, StepContext, StepType
+from engine.catalog import Naming
 from engine.errors import StepError
 from engine.expressions.budget import Meter
 from engine.expressions.errors import OverBudget
@@ -83,4 +84,5 @@ STEP = StepType(
     "`rules_too_costly` (none is retried).",
     lane="decides",
     reads_input=True,
+    naming=Naming(frozenset({"field"}), unless="value"),
 )

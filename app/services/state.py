@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.services.advice import Advice
 from app.services.agents import Agents
 from app.services.assessments import Assessments
 from app.services.audit import Audit
@@ -37,6 +38,7 @@ class State:
     audit: Audit
     keys: Keys
     dispatch: Dispatch
+    advice: Advice
     agents: Agents
     workflows: Workflows
     templates: Templates

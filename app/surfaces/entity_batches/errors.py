@@ -50,7 +50,7 @@ class ErrorEnvelopeOut(TypedDict):
 def render(fault: Fault) -> tuple[int, ErrorEnvelopeOut]:
     """The answer to an error."""
     status = 400 if fault.status == 422 and fault.code == Invalid.code else fault.status
-    details = [_detail(problem) for problem in fault.problems]
+    details = [detail_out(problem) for problem in fault.problems]
     message = _SAID.get(fault.code, fault.message)
     if details and message == fault.problems[0].message:
         message = details[0]["message"]
@@ -60,7 +60,7 @@ def render(fault: Fault) -> tuple[int, ErrorEnvelopeOut]:
     return status, ErrorEnvelopeOut(error=told)
 
 
-def _detail(problem: Problem) -> DetailOut:
+def detail_out(problem: Problem) -> DetailOut:
     """A problem with its place as in `steps[0].type`, in the path and in the sentence alike."""
     path = problem.path.removeprefix("body.")
     message = problem.message

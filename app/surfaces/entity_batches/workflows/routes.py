@@ -1,6 +1,8 @@
 """/api/v1/workflows: what is done to entities, step by step."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 
@@ -9,7 +11,7 @@ from app.services.once import Answered, once
 from app.services.patches import patch
 from app.services.spelling import bare
 from app.services.workflows import Filter, NewWorkflow
-from app.surfaces.entity_batches.errors import BODY, KEYED, errors, render
+from app.surfaces.entity_batches.errors import BODY, KEYED, detail_out, errors, render
 from app.surfaces.entity_batches.wire import (
     IN_PROJECT,
     IdempotencyKey,
@@ -24,6 +26,7 @@ from app.surfaces.entity_batches.workflows.schemas import (
     EntityWorkflowIn,
     EntityWorkflowRemovedOut,
     EntityWorkflowsOut,
+    EntityWorkflowWrittenOut,
     Status,
 )
 from app.surfaces.entity_batches.workflows.shapes import (
@@ -33,6 +36,7 @@ from app.surfaces.entity_batches.workflows.shapes import (
     workflow_full_out,
     workflow_out,
 )
+from engine.errors import Problem
 from engine.lifecycle import DefinitionStatus
 from store.latest import Summary
 from store.workflows import WorkflowRow
@@ -63,18 +67,20 @@ async def list_workflows(
 
 
 @router.post(
-    "", status_code=201, response_model=EntityWorkflowFullOut, responses=errors(409, *KEYED)
+    "", status_code=201, response_model=EntityWorkflowWrittenOut, responses=errors(409, *KEYED)
 )
 async def create_workflow(
     request: Request, caller: Editor, body: EntityWorkflowIn, idempotency_key: IdempotencyKey = None
 ) -> Json:
     """Create a workflow that runs over entities of one type."""
     keys = request.headers.getlist("idempotency-key")
+    definition = definition_of(body)
+    warnings = await services(request).advice.of(caller, definition)
     answered = await services(request).workflows.create_once(
         caller,
-        NewWorkflow(definition_of(body), DefinitionStatus(body.status), "manual", []),
+        NewWorkflow(definition, DefinitionStatus(body.status), "manual", []),
         once(keys, "POST /api/v1/workflows", await request.json()),
-        _created,
+        partial(_created, warnings),
     )
     headers = {"Location": f"/api/v1/workflows/{answered.made}"}
     if answered.replayed:
@@ -90,7 +96,7 @@ async def get_workflow(request: Request, caller: Viewer, workflow_id: WorkflowId
 
 
 @router.patch(
-    "/{workflowId}", response_model=EntityWorkflowFullOut, responses=errors(404, 409, *BODY)
+    "/{workflowId}", response_model=EntityWorkflowWrittenOut, responses=errors(404, 409, *BODY)
 )
 async def change_workflow(
     request: Request, caller: Editor, workflow_id: WorkflowId, body: EntityWorkflowChangeIn
@@ -99,7 +105,10 @@ async def change_workflow(
     workflows, found = services(request).workflows, bare("", workflow_id)
     status = DefinitionStatus(body.status) if "status" in body.model_fields_set else None
     await patch(workflows, caller, found, lambda before: changed(before, body), status)
-    return Json(workflow_full_out(*await workflows.with_summary(caller, found)))
+    row, definition, summary = await workflows.with_summary(caller, found)
+    steps = "steps" in body.model_fields_set
+    warnings = await services(request).advice.of(caller, definition) if steps else []
+    return Json(_written(warnings, row, definition, summary))
 
 
 @router.delete("/{workflowId}", response_model=EntityWorkflowRemovedOut, responses=errors(404))
@@ -110,6 +119,14 @@ async def delete_workflow(request: Request, caller: Editor, workflow_id: Workflo
     return Json(EntityWorkflowRemovedOut(id=found, deleted=True))
 
 
-def _created(row: WorkflowRow, definition: dict[str, Any]) -> Answered:
+def _created(warnings: Sequence[Problem], row: WorkflowRow, definition: dict[str, Any]) -> Answered:
     summary = Summary(len(definition["steps"]), definition["entity_type"], None)
-    return Answered(row.id, 201, to_json(workflow_full_out(row, definition, summary)))
+    return Answered(row.id, 201, to_json(_written(warnings, row, definition, summary)))
+
+
+def _written(
+    warnings: Sequence[Problem], row: WorkflowRow, definition: dict[str, Any], summary: Summary
+) -> EntityWorkflowWrittenOut:
+    out = workflow_full_out(row, definition, summary)
+    told = {"warnings": [detail_out(problem) for problem in warnings]} if warnings else {}
+    return cast(EntityWorkflowWrittenOut, {**out, **told})

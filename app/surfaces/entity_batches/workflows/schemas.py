@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
+from app.surfaces.entity_batches.errors import DetailOut
 from app.surfaces.entity_batches.wire import In, Sentence, Words
 from engine.definition import MAX_STEPS, StepId
 
@@ -106,6 +107,16 @@ class EntityWorkflowFullOut(EntityWorkflowOut):
     """A workflow with its steps, in order."""
 
     steps: list[EntityStepOut]
+
+
+class EntityWorkflowWrittenOut(EntityWorkflowFullOut):
+    """A workflow as it was kept.
+
+    `warnings`, where there are any, tell of keys that no step knows, and of fields that the type of
+    its entities does not have.
+    """
+
+    warnings: NotRequired[list[DetailOut]]
 
 
 class EntityWorkflowRemovedOut(TypedDict):
