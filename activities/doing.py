@@ -18,6 +18,7 @@ from engine.errors import Conflict, StepError, Unavailable
 from engine.expressions import ExpressionError, evaluate, render
 from engine.outcomes import Outcome, Skip
 from engine.usage import Usage
+from engine.wording import said
 from store.database import Database, Tx
 
 #: Seconds that a short step runs before its start is recorded on its own.
@@ -181,9 +182,8 @@ class Doing:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "config"
-            complaint = first["msg"].removeprefix("Value error, ")
             raise StepError(
-                "config_invalid", f"Step '{step.id}': {where}: {complaint}", retryable=False
+                "config_invalid", f"Step '{step.id}': {where}: {said(first)}", retryable=False
             ) from None
 
 

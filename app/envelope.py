@@ -41,6 +41,7 @@ from engine.errors import (
     Unavailable,
 )
 from engine.roles import Role
+from engine.wording import said
 
 log = logging.getLogger("signalbox.api")
 
@@ -298,7 +299,7 @@ def _kind(error: SignalboxError) -> type[SignalboxError]:
 def _problem(found: Mapping[str, Any]) -> Problem:
     """One finding of pydantic, without the value that it found."""
     where = ".".join(map(str, found["loc"]))
-    return Problem(f"{where}: {found['msg'].removeprefix('Value error, ')}", path=where)
+    return Problem(f"{where}: {said(found)}", path=where)
 
 
 def _logged(error: Exception) -> str:

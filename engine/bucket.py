@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 
 from engine.errors import Invalid, Problem
 from engine.records import is_url
+from engine.wording import said
 
 Kind = Literal["webhook", "s3", "file"]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
@@ -167,13 +168,13 @@ def bucket_of(kind: str, config: dict[str, Any], path: str) -> Bucket:
         Invalid: the `config` is none of this kind; the problems say where.
     """
     try:
-        return _BUCKET.validate_python({"kind": kind, "config": config})
+        return _BUCKET.validate_python({"kind": kind, "config": config}, strict=True)
     except ValidationError as error:
         found = [
-            (".".join([path, *map(str, one["loc"][2:])]), one["msg"].removeprefix("Value error, "))
-            for one in error.errors(include_url=False, include_input=False, include_context=False)
+            (".".join([path, *map(str, one["loc"][2:])]), said(one))
+            for one in error.errors(include_url=False, include_input=False)
         ]
-        problems = [Problem(f"{where}: {said}", path=where) for where, said in found]
+        problems = [Problem(f"{where}: {text}", path=where) for where, text in found]
         raise Invalid(
             f"The config is none of a bucket of kind '{kind}'.", problems=problems
         ) from None

@@ -78,8 +78,7 @@ async def step(planned: PlannedStep, call: StepCall) -> Answer | Failure:
     """Carry out one attempt of a step, on whichever lane it belongs to.
 
     Raises:
-        asyncio.CancelledError: it was cancelled between the two, and is on neither.
-        CancelledError: it was cancelled.
+        asyncio.CancelledError: it was cancelled, on a lane or between the two.
     """
     if call.local:
         answer = await _local(planned, call)
@@ -159,11 +158,11 @@ def _lost(error: FailureError) -> Failure:
     """Why a window could not be carried out.
 
     Raises:
-        CancelledError: it is no failure: it was cancelled.
+        asyncio.CancelledError: it is no failure: it was cancelled.
     """
     cause = error.cause if isinstance(error, ActivityError) else error
     if isinstance(cause, CancelledError):
-        raise cause
+        raise asyncio.CancelledError from error
     return Failure(
         code="worker_lost",
         message="A window of entities was lost with its worker, again and again.",
@@ -179,11 +178,11 @@ def _unwrap(error: FailureError, call: StepCall) -> Failure:
     """What the failure means for the step.
 
     Raises:
-        CancelledError: it is no failure: the step was cancelled.
+        asyncio.CancelledError: it is no failure: the step was cancelled.
     """
     cause = error.cause if isinstance(error, ActivityError) else error
     if isinstance(cause, CancelledError):
-        raise cause
+        raise asyncio.CancelledError from error
     if isinstance(cause, ApplicationError):
         code = cause.type or "step_failed"
         details = cause.details[0] if cause.details else None

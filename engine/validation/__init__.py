@@ -55,7 +55,7 @@ def check(raw: JsonValue, catalog: Catalog) -> Checked:
     if problems:
         return Checked(None, problems)
     try:
-        return Checked(Definition.model_validate(raw), [])
+        return Checked(Definition.model_validate(raw, strict=True), [])
     except ValidationError as error:
         return Checked(None, [Problem(text, None, path) for text, path in translated(error, raw)])
 

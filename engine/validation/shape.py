@@ -14,6 +14,7 @@ from engine.catalog import Catalog
 from engine.definition import MAX_LOOP_DEPTH, Definition, Step
 from engine.errors import Problem
 from engine.validation.sketch import Scope, Sketch, body_of, shown
+from engine.wording import said
 
 #: Levels of lists and objects; the deepest legal loops need about twenty.
 MAX_NESTING = 100
@@ -49,7 +50,7 @@ def head_problems(raw: dict[str, JsonValue]) -> list[Problem]:
     """What is wrong with the definition outside of its steps."""
     head = {**raw, "steps": [{"id": "any", "type": "any"}]}
     try:
-        Definition.model_validate(head)
+        Definition.model_validate(head, strict=True)
     except ValidationError as error:
         return [
             Problem(f"The workflow: {text}", None, path) for text, path in translated(error, raw)
@@ -77,7 +78,7 @@ def _own_problems(step: Sketch, catalog: Catalog) -> Iterator[Problem]:
         return
     wrong: set[str] = set()
     try:
-        Step.model_validate(step.raw)
+        Step.model_validate(step.raw, strict=True)
     except ValidationError as error:
         for text, path in translated(error, step.raw):
             key, _, _ = path.partition(".")
@@ -101,7 +102,7 @@ def _config_problems(step: Sketch) -> Iterator[Problem]:
     if step.kind is None or not isinstance(config, dict):
         return
     try:
-        step.kind.config.model_validate(config)
+        step.kind.config.model_validate(config, strict=True)
     except ValidationError as error:
         for text, path in translated(error, config, within="config", skip=step.kind.body):
             yield step.problem(f": {text}", *path.split("."))
@@ -128,16 +129,16 @@ def translated(
     Args:
         error: what pydantic found.
         raw: what was validated; the path is walked in it, which leaves out pydantic's own parts.
-        within: what paths begin with.
+        within: what paths begin with; only what is within something is rendered before it is used.
         skip: a key whose errors somebody else reports.
     """
     found: dict[tuple[str, str], None] = {}
-    for item in error.errors(include_url=False, include_context=False):
+    for item in error.errors(include_url=False):
         kind, given, loc = item["type"], item["input"], item["loc"]
         if skip is not None and loc[:1] == (skip,):
             continue
         lacking = kind in ("missing", "extra_forbidden")
-        if isinstance(given, str) and "{{" in given and not lacking:
+        if within and isinstance(given, str) and "{{" in given and not lacking:
             continue
         parts = [*([within] if within else []), *_walked(loc, raw, last=lacking)]
         path = ".".join(parts)
@@ -149,9 +150,7 @@ def translated(
             case "extra_forbidden":
                 text = f"unknown key '{key}'{place}"
             case _:
-                complaint = item["msg"].removeprefix("Value error, ")
-                complaint = complaint[:1].lower() + complaint[1:]
-                text = f"{path}: {complaint}" if path else complaint
+                text = f"{path}: {said(item)}" if path else said(item)
         found[text, path] = None
     return list(found)
 

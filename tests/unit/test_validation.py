@@ -67,7 +67,7 @@ def test_the_documented_keys_are_those_of_a_step() -> None:
         ({"steps": [http("a")]}, "The workflow: 'name' is missing"),
         (
             {"name": "", "steps": [http("a")]},
-            "The workflow: name: string should have at least 1 character",
+            "The workflow: name: needs at least 1 character",
         ),
         ({"name": "w", "steps": [http("a")], "x": 1}, "The workflow: unknown key 'x'"),
         ({"name": "w", "steps": [7]}, "Step #1 must be an object with an id and a type"),
@@ -87,19 +87,33 @@ def test_the_document_itself(raw: JsonValue, expected: str) -> None:
             "id",
         ),
         ({"id": "a"}, "Step 'a': 'type' is missing", "type"),
-        ({"id": "a", "type": 3}, "Step 'a': type: input should be a valid string", "type"),
+        ({"id": "a", "type": 3}, "Step 'a': type: must be a text", "type"),
         (http("a", depend_on=["b"]), "Step 'a': unknown key 'depend_on'", "depend_on"),
-        (http("a", timeout=0), "Step 'a': timeout: input should be greater than 0", "timeout"),
+        (http("a", timeout=0), "Step 'a': timeout: must be greater than 0", "timeout"),
         (
             http("a", retry={"max_attempts": 0}),
-            "Step 'a': retry.max_attempts: input should be greater than or equal to 1",
+            "Step 'a': retry.max_attempts: must be at least 1",
             "retry.max_attempts",
         ),
         (http("a", retry={"tries": 1}), "Step 'a': unknown key 'tries' in retry", "retry.tries"),
+        (http("a", timeout="5"), "Step 'a': timeout: must be a number", "timeout"),
+        (http("a", timeout=True), "Step 'a': timeout: must be a number", "timeout"),
+        (http("a", timeout="{{ 5 }}"), "Step 'a': timeout: must be a number", "timeout"),
+        (http("a", enabled="no"), "Step 'a': enabled: must be true or false", "enabled"),
+        (http("a", enabled=1), "Step 'a': enabled: must be true or false", "enabled"),
+        (
+            http("a", retry={"max_attempts": "3"}),
+            "Step 'a': retry.max_attempts: must be a whole number",
+            "retry.max_attempts",
+        ),
+        (
+            http("a", retry={"delay": True}),
+            "Step 'a': retry.delay: must be a number",
+            "retry.delay",
+        ),
         (
             http("a", on_error="explode"),
-            "Step 'a': on_error: input should be "
-            "'fail', 'continue', 'retry', 'fallback' or 'pause'",
+            "Step 'a': on_error: must be 'fail', 'continue', 'retry', 'fallback' or 'pause'",
             "on_error",
         ),
         (http("a", config={"ulr": 1}), "Step 'a': unknown key 'ulr' in config", "config.ulr"),
@@ -111,17 +125,17 @@ def test_the_document_itself(raw: JsonValue, expected: str) -> None:
         ({"id": "a", "type": "http_request"}, "Step 'a': 'url' is missing in config", "config.url"),
         (
             {"id": "a", "type": "http_request", "config": []},
-            "Step 'a': config: input should be a valid dictionary",
+            "Step 'a': config: must be an object",
             "config",
         ),
         (
             http("a", config={"method": "PUSH"}),
-            "Step 'a': config.method: input should be 'GET' or 'POST'",
+            "Step 'a': config.method: must be 'GET' or 'POST'",
             "config.method",
         ),
         (
             http("a", config={"headers": {"x": 1}}),
-            "Step 'a': config.headers.x: input should be a valid string",
+            "Step 'a': config.headers.x: must be a text",
             "config.headers.x",
         ),
         (

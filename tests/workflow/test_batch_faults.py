@@ -15,6 +15,7 @@ from engine.bucket import bucket_of
 from engine.errors import Unavailable
 from engine.lifecycle import RunStatus
 from store import buckets, entities, lanes
+from store.ids import new_id
 from store.publishing import publishing
 from tests.house import House, open_house
 from tests.receiver import Receiver
@@ -173,11 +174,11 @@ async def test_a_field_that_stays_as_it_was_is_left_to_others(
     told = hook(receiver, path="/held")
     batch = await started(house, titled(1), told, write, fields=fields)
     await until(lambda: receiver.waiting == 1, "nothing has begun")
-    (entity_id,) = batch.entity_ids
+    (entity_id,), event_id = batch.entity_ids, new_id()
     await publishing(
         house.database,
         lambda tx, verdicts: entities.change(
-            tx, house.org, entity_id, {"title": "Mine"}, verdicts, "e" * 32
+            tx, house.org, entity_id, {"title": "Mine"}, verdicts, event_id
         ),
     )
     receiver.released.set()

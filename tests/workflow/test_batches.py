@@ -158,6 +158,21 @@ async def test_a_cancel_ends_what_is_under_way(house: House, receiver: Receiver)
     }
 
 
+@pytest.mark.parametrize("local", [True, False])
+async def test_a_cancel_ends_a_step_for_the_whole_batch(
+    house: House, receiver: Receiver, local: bool
+) -> None:
+    config = {"channel": "webhook", "url": receiver.url("/held"), "once": True, "message": "Done."}
+    told = {**step("summary", "notify", **config), "local": local}
+    batch = await started(house, titled(3), TITLED, told)
+    async with asyncio.timeout(30):
+        while not receiver.waiting:
+            await asyncio.sleep(0.05)
+    await house.cancel(batch.run_id)
+    assert (await batch.until()).status is RunStatus.CANCELLED
+    assert (await batch.row()).completed == 3
+
+
 async def test_a_budget_of_failures_stops_the_batch(house: House) -> None:
     wrong = [{"rank": n} for n in range(200)]
     batch = await started(house, wrong, TITLED, concurrency=1, max_failures=5)

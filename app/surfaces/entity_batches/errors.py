@@ -1,11 +1,12 @@
 """The error body of `/api/v1`: malformed and invalid are both 400; contracts B-q4."""
 
+import re
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
 from app.envelope import Fault, declared
-from engine.errors import Invalid
+from engine.errors import Invalid, Problem
 
 #: The published word for a status. Other statuses keep the code of their error.
 PUBLISHED = {
@@ -16,6 +17,11 @@ PUBLISHED = {
     429: "rate_limited",
     500: "internal_error",
 }
+
+
+#: An index in a path, and what a path within a step goes on after.
+_INDEX = re.compile(r"\.(\d+)(?=\.|$)")
+_STEP = re.compile(r"steps\.\d+\.")
 
 
 class DetailOut(TypedDict):
@@ -42,12 +48,31 @@ class ErrorEnvelopeOut(TypedDict):
 def render(fault: Fault) -> tuple[int, ErrorEnvelopeOut]:
     """The answer to an error."""
     status = 400 if fault.status == 422 and fault.code == Invalid.code else fault.status
-    told = FaultOut(code=PUBLISHED.get(status, fault.code), message=fault.message)
-    if fault.problems:
-        told["details"] = [
-            DetailOut(path=problem.path, message=problem.message) for problem in fault.problems
-        ]
+    details = [_detail(problem) for problem in fault.problems]
+    message = fault.message
+    if details and message == fault.problems[0].message:
+        message = details[0]["message"]
+    told = FaultOut(code=PUBLISHED.get(status, fault.code), message=message)
+    if details:
+        told["details"] = details
     return status, ErrorEnvelopeOut(error=told)
+
+
+def _detail(problem: Problem) -> DetailOut:
+    """A problem with its place as in `steps[0].type`, in the path and in the sentence alike."""
+    path = problem.path.removeprefix("body.")
+    message = problem.message
+    # A sentence on a step begins at the step, and may name the object that something is missing in.
+    inner = _STEP.sub("", path, count=1)
+    for named in (problem.path, inner, inner.rpartition(".")[0]):
+        place = _spelled(named.removeprefix("body."))
+        if place != named:
+            message = message.replace(named, place)
+    return DetailOut(path=_spelled(path), message=message)
+
+
+def _spelled(path: str) -> str:
+    return "entityTypeId" if path == "entity_type" else _INDEX.sub(r"[\1]", path)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

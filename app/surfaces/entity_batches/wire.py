@@ -37,9 +37,9 @@ IdempotencyKey = Annotated[
 
 
 class In(BaseModel):
-    """Base of every body: unknown keys are errors."""
+    """Base of every body: unknown keys are errors, and so is a text or a boolean for a number."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, strict=True)
 
 
 def millis(micros: int) -> int:

@@ -114,6 +114,14 @@ async def test_b_q9_repeats_are_dropped_and_the_order_is_kept(api: httpx2.AsyncC
             {"entityIds": ["x"], "errorBudget": {"maxFailures": 1, "onExceeded": "x"}},
             "errorBudget.onExceeded",
         ),
+        *(
+            (
+                {"entityIds": ["x"], "errorBudget": {"maxFailurePercent": wrong}},
+                "errorBudget.maxFailurePercent",
+            )
+            for wrong in (True, "7", "1e1", "nan")
+        ),
+        ({"entityIds": ["x"], "errorBudget": {"maxFailures": "1"}}, "errorBudget.maxFailures"),
         ({"entityIds": ["x"], "nothing": 1}, "nothing"),
         ({"entityIds": ["x"], "allEntities": True}, "entityIds"),
         ({"allEntities": False}, "entityIds"),

@@ -59,7 +59,7 @@ async def test_a_config_is_replaced_and_fits_the_kind(api: httpx2.AsyncClient) -
     refused = await api.patch(url, json={"config": CONFIGS["file"]})
     assert refused.status_code == 400
     details = {detail["path"] for detail in refused.json()["error"]["details"]}
-    assert details == {"body.config.url", "body.config.prefix"}
+    assert details == {"config.url", "config.prefix"}
     assert (await api.get(url)).json()["config"] == config
     assert (await api.patch(url, json={})).json()["config"] == config
 
@@ -80,20 +80,20 @@ async def test_a_name_is_one_bucket_s(api: httpx2.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("kind", "config", "path"),
     [
-        ("webhook", {}, "body.config.url"),
-        ("webhook", {"url": "ftp://a"}, "body.config.url"),
-        ("webhook", {"url": "https://a", "secret": "whsec_abc-def"}, "body.config.secret"),
-        ("s3", CONFIGS["s3"] | {"bucket": "../x"}, "body.config.bucket"),
-        ("s3", CONFIGS["s3"] | {"region": "eu/1"}, "body.config.region"),
-        ("s3", CONFIGS["s3"] | {"endpoint": "https://a/?b"}, "body.config.endpoint"),
-        ("s3", CONFIGS["s3"] | {"secretAccessKey": "a b"}, "body.config.secretAccessKey"),
-        ("s3", CONFIGS["s3"] | {"acl": "public"}, "body.config.acl"),
-        ("file", {"prefix": "a/../b"}, "body.config.prefix"),
-        ("file", {"prefix": "/a"}, "body.config.prefix"),
-        ("file", {"prefix": "a/"}, "body.config.prefix"),
-        ("file", {"prefix": "a\\b"}, "body.config.prefix"),
-        ("file", {"prefix": "a\x00"}, "body.config.prefix"),
-        ("ftp", {}, "body.kind"),
+        ("webhook", {}, "config.url"),
+        ("webhook", {"url": "ftp://a"}, "config.url"),
+        ("webhook", {"url": "https://a", "secret": "whsec_abc-def"}, "config.secret"),
+        ("s3", CONFIGS["s3"] | {"bucket": "../x"}, "config.bucket"),
+        ("s3", CONFIGS["s3"] | {"region": "eu/1"}, "config.region"),
+        ("s3", CONFIGS["s3"] | {"endpoint": "https://a/?b"}, "config.endpoint"),
+        ("s3", CONFIGS["s3"] | {"secretAccessKey": "a b"}, "config.secretAccessKey"),
+        ("s3", CONFIGS["s3"] | {"acl": "public"}, "config.acl"),
+        ("file", {"prefix": "a/../b"}, "config.prefix"),
+        ("file", {"prefix": "/a"}, "config.prefix"),
+        ("file", {"prefix": "a/"}, "config.prefix"),
+        ("file", {"prefix": "a\\b"}, "config.prefix"),
+        ("file", {"prefix": "a\x00"}, "config.prefix"),
+        ("ftp", {}, "kind"),
     ],
 )
 async def test_what_is_no_bucket(

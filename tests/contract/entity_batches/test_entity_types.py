@@ -95,15 +95,15 @@ async def test_names_and_slugs_are_each_there_once(api: httpx2.AsyncClient) -> N
         ({"name": "A.B"}, ["name"]),
         (
             {"fields": [{"name": "", "type": "colour", "options": [1], "required": 3}]},
-            ["fields.0.name", "fields.0.type", "fields.0.required", "fields.0.options"],
+            ["fields[0].name", "fields[0].type", "fields[0].required", "fields[0].options"],
         ),
         (
             {"fields": [{"name": "a", "type": "text"}, {"name": "A", "slug": "a", "type": "url"}]},
-            ["fields.1"],
+            ["fields[1]"],
         ),
-        ({"fields": [{"name": "a", "slug": "a-b", "type": "text"}]}, ["fields.0.slug"]),
-        ({"colour": "red"}, ["body.colour"]),
-        ({"pluralName": None}, ["body.pluralName"]),
+        ({"fields": [{"name": "a", "slug": "a-b", "type": "text"}]}, ["fields[0].slug"]),
+        ({"colour": "red"}, ["colour"]),
+        ({"pluralName": None}, ["pluralName"]),
     ],
 )
 async def test_what_is_wrong_is_listed(

@@ -142,6 +142,83 @@ async def test_b_q7_what_is_wrong_is_named(api: httpx2.AsyncClient) -> None:
     assert places[-3:] == ["steps[1].config.output", "steps[1].when", "entityTypeId"]
 
 
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"enabled": "no"}, "enabled"),
+        ({"enabled": 1}, "enabled"),
+        ({"timeout": "5"}, "timeout"),
+        ({"timeout": "nan"}, "timeout"),
+        ({"timeout": True}, "timeout"),
+        ({"retry": {"maxAttempts": True}}, "retry.maxAttempts"),
+        ({"retry": {"maxAttempts": "3"}}, "retry.maxAttempts"),
+        ({"retry": {"maxAttempts": 3.0}}, "retry.maxAttempts"),
+        ({"retry": {"delay": True}}, "retry.delay"),
+        ({"retry": {"maxDelay": "1"}}, "retry.maxDelay"),
+        ({"config": RULES | {"onFail": True}}, "config.onFail"),
+    ],
+)
+@pytest.mark.usefixtures("product")
+async def test_a_text_is_no_number_and_a_number_no_boolean(
+    api: httpx2.AsyncClient, more: dict[str, Any], place: str
+) -> None:
+    steps = [SEED["steps"][0], SEED["steps"][0] | more]
+    assert await refused(api, steps=steps) == [f"steps[1].{place}"]
+
+
+@pytest.mark.usefixtures("product")
+async def test_places_are_spelled_one_way_in_paths_and_sentences(api: httpx2.AsyncClient) -> None:
+    rules = {"rules": [{"field": "title", "rule": "min"}, {"rule": "required"}]}
+    answer = await api.post(
+        WORKFLOWS,
+        json=SEED | {"entityTypeId": "No", "steps": [{"type": "validate", "config": rules}]},
+    )
+    assert answer.json()["error"]["details"] == [
+        {
+            "path": "steps[0].config.rules[0]",
+            "message": "Step 'step_1': config.rules[0]: "
+            "'min' takes a number or a text, such as a date",
+        },
+        {
+            "path": "steps[0].config.rules[1].field",
+            "message": "Step 'step_1': 'field' is missing in config.rules[1]",
+        },
+        {"path": "entityTypeId", "message": "entityTypeId: there is no such entity type"},
+    ]
+    bucket = {"name": "site", "kind": "webhook", "config": {"url": "x"}}
+    error = (await api.post("/api/v1/buckets", json=bucket)).json()["error"]
+    assert error["details"] == [
+        {"path": "config.url", "message": "config.url: must be an http or https URL"}
+    ]
+    fields = [{"name": "a", "type": "text"}, {"name": "b", "type": "x"}]
+    error = (await api.post("/api/v1/entity-types", json=TYPE | {"fields": fields})).json()["error"]
+    (detail,) = error["details"]
+    assert detail["path"] == "fields[1].type"
+    assert detail["message"].startswith("fields[1].type: must be one of ")
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ([], "body: must be an object"),
+        ({**SEED, "steps": []}, "steps: needs at least 1 item"),
+        ({**SEED, "steps": {}}, "steps: must be a list"),
+        ({**SEED, "steps": [7]}, "steps[0]: must be an object"),
+        ({**SEED, "steps": [{"type": "validate"}]}, "steps[0].config: is required"),
+        ({**SEED, "colour": 1}, "colour: is not known here"),
+        ({**SEED, "name": ""}, "name: needs at least 1 character"),
+        ({**SEED, "name": "a\nb"}, "name: must have no control characters"),
+        ({**SEED, "status": "x"}, "status: must be 'active', 'draft' or 'archived'"),
+    ],
+)
+@pytest.mark.usefixtures("product")
+async def test_sentences_are_for_who_writes_the_request(
+    api: httpx2.AsyncClient, body: Any, sentence: str
+) -> None:
+    error = (await api.post(WORKFLOWS, json=body)).json()["error"]
+    assert error["message"] == sentence
+
+
 @pytest.mark.usefixtures("product")
 async def test_b_q7_the_message_names_the_place(api: httpx2.AsyncClient) -> None:
     answer = await api.post(WORKFLOWS, json=SEED | {"steps": [{"config": {}}]})

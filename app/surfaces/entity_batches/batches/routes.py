@@ -9,18 +9,17 @@ from app.services.batches import LIST_NODES, Budget, StartBatch
 from app.services.once import once
 from app.services.spelling import bare
 from app.surfaces.entity_batches.batches.schemas import BatchIn, BatchRunOut
-from app.surfaces.entity_batches.errors import BODY, errors
+from app.surfaces.entity_batches.errors import BODY, errors, render
 from app.surfaces.entity_batches.jobs.routes import accepted_out, started_out
 from app.surfaces.entity_batches.jobs.schemas import STATUSES, StartedOut
 from app.surfaces.entity_batches.jobs.shapes import completed, progress, started
 from app.surfaces.entity_batches.wire import IN_PROJECT, IdempotencyKey, WorkflowId
-from app.surfaces.entity_batches.workflows.shapes import render_authored
 from engine.lifecycle import RunStatus
 
 router = APIRouter(
     prefix="/api/v1/workflows",
     tags=["batches"],
-    route_class=envelope(render_authored, LIST_NODES),
+    route_class=envelope(render, LIST_NODES),
     dependencies=[IN_PROJECT],
 )
 

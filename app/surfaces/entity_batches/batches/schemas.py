@@ -12,7 +12,7 @@ from app.surfaces.entity_batches.wire import In
 from engine.batch import MOST_AT_ONCE, MOST_LANES, USUALLY_AT_ONCE
 
 #: An id, or any other text, which an error can name.
-_Written = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100)]
+_Written = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 def _as_elsewhere(value: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ class ErrorBudgetIn(In):
     `stop` cancels what is left then, `pause` waits for an operator.
     """
 
-    max_failures: int | None = Field(default=None, strict=True, ge=1, le=MOST_LANES)
+    max_failures: int | None = Field(default=None, ge=1, le=MOST_LANES)
     max_failure_percent: float | None = Field(default=None, gt=0, le=100)
     on_exceeded: Literal["stop", "pause"] = "stop"
 
@@ -50,8 +50,8 @@ class BatchIn(In):
 
     #: The first that is wrong says enough: there may be a hundred thousand like it.
     entity_ids: Annotated[list[_Written], FailFast()] = Field(default=[], min_length=1)
-    all_entities: bool = Field(default=False, strict=True)
-    concurrency: int = Field(default=USUALLY_AT_ONCE, strict=True, ge=1, le=MOST_AT_ONCE)
+    all_entities: bool = Field(default=False)
+    concurrency: int = Field(default=USUALLY_AT_ONCE, ge=1, le=MOST_AT_ONCE)
     input: Annotated[dict[str, Any], AfterValidator(_as_elsewhere)] = Field(default={})
     error_budget: ErrorBudgetIn | None = None
 

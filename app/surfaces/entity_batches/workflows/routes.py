@@ -9,7 +9,7 @@ from app.services.once import Answered, once
 from app.services.patches import patch
 from app.services.spelling import bare
 from app.services.workflows import Filter, NewWorkflow
-from app.surfaces.entity_batches.errors import BODY, errors
+from app.surfaces.entity_batches.errors import BODY, errors, render
 from app.surfaces.entity_batches.wire import (
     IN_PROJECT,
     IdempotencyKey,
@@ -30,7 +30,6 @@ from app.surfaces.entity_batches.workflows.shapes import (
     SHOWN,
     changed,
     definition_of,
-    render_authored,
     workflow_full_out,
     workflow_out,
 )
@@ -41,7 +40,7 @@ from store.workflows import WorkflowRow
 router = APIRouter(
     prefix="/api/v1/workflows",
     tags=["batches"],
-    route_class=envelope(render_authored),
+    route_class=envelope(render),
     dependencies=[IN_PROJECT],
 )
 

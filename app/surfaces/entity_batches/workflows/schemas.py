@@ -12,9 +12,7 @@ from engine.definition import MAX_STEPS, StepId
 Status = Literal["active", "draft", "archived"]
 #: What a step of a workflow that is made here can be.
 StepType = Literal["ai_generate", "validate", "publish", "notify", "transform", "condition"]
-Title = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$", strict=True)
-]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 

@@ -1,16 +1,12 @@
-"""Turns what is written here into the one language, and back; and errors with it.
+"""Turns what is written here into the one language, and back.
 
 An ordered list of steps is a chain, each step depending on the one before it. A workflow that was
 made elsewhere is shown in the words of this surface and with its own types of steps.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, cast
 
-from app.envelope import Fault
-from app.surfaces.entity_batches.errors import ErrorEnvelopeOut, render
 from app.surfaces.entity_batches.wire import maybe_millis
 from app.surfaces.entity_batches.workflows.schemas import (
     EntityStepIn,
@@ -21,7 +17,7 @@ from app.surfaces.entity_batches.workflows.schemas import (
     EntityWorkflowOut,
     Status,
 )
-from engine.errors import Conflict, Problem
+from engine.errors import Conflict
 from engine.lifecycle import DefinitionStatus
 from store.latest import Summary
 from store.workflows import WorkflowRow
@@ -36,7 +32,6 @@ SHOWN: Mapping[DefinitionStatus, Status] = {
 #: Keys of a step and of its `retry`, and what they are called here.
 _WORDS = {"on_error": "onError", "max_attempts": "maxAttempts", "max_delay": "maxDelay"}
 _STEP_KEYS = ("name", "description", "enabled", "when", "timeout", "retry", "on_error")
-_POSITION = re.compile(r"\.(\d+)(?=\.|$)")
 
 
 def definition_of(body: EntityWorkflowIn) -> dict[str, Any]:
@@ -118,23 +113,3 @@ def _step_out(step: Mapping[str, Any]) -> EntityStepOut:
 
 def _renamed(given: Mapping[str, Any]) -> dict[str, Any]:
     return {_WORDS.get(key, key): value for key, value in given.items()}
-
-
-def render_authored(fault: Fault) -> tuple[int, ErrorEnvelopeOut]:
-    """The answer to an error, with places as in `steps[0].type`; contracts B-q7."""
-    problems = [_placed(problem) for problem in fault.problems]
-    message = fault.message
-    if problems and message == fault.problems[0].message:
-        message = problems[0].message
-    return render(replace(fault, problems=problems, message=message))
-
-
-def _placed(problem: Problem) -> Problem:
-    path = problem.path or ""
-    place = _POSITION.sub(r"[\1]", path.removeprefix("body."))
-    if place == "entity_type":
-        place = "entityTypeId"
-    message = problem.message
-    if path and message.startswith(f"{path}: "):
-        message = place + message.removeprefix(path)
-    return Problem(message, problem.step, place)
