@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message as MediaType
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote_to_bytes
@@ -27,6 +28,7 @@ from starlette.types import Message, Receive, Scope
 from app.services import correlation
 from app.services.auth import Caller
 from app.services.door import MOST_NODES, Refused, parse
+from app.services.head import head_only
 from app.services.state import State
 from engine.errors import (
     Conflict,
@@ -96,12 +98,14 @@ class Surface:
         prefix: what the paths begin with whose errors it answers, without a slash at the end.
         routers: in the order in which their routes are tried.
         errors: the shapes of its error bodies, for the OpenAPI document.
+        head: `HEAD` is answered like `GET`; one that has published otherwise answers 405.
     """
 
     prefix: str
     routers: Sequence[APIRouter]
     render: Render
     errors: Sequence[type]
+    head: bool = True
 
 
 def declared(bodies: Mapping[int, type]) -> dict[int | str, dict[str, Any]]:
@@ -204,13 +208,21 @@ def envelope(render: Render, nodes: int = MOST_NODES) -> type[APIRoute]:
                     caller.needs(role)
                     if takes_body:
                         request = await _read(request, nodes)
-                    return await answer(request)
+                    response = await answer(request)
                 except Exception as error:
                     return respond(render, error)
+                return _head_of(response) if head_only(request) else response
 
             return handle
 
     return EnvelopeRoute
+
+
+def _head_of(response: Response) -> Response:
+    """Status and headers of an answer: what is written while it is read is not even begun."""
+    head = Response(status_code=response.status_code)
+    head.raw_headers = response.raw_headers
+    return head
 
 
 def _by_segments(matches: Callable[[Scope], _Matched], scope: Scope) -> _Matched:
@@ -243,9 +255,18 @@ async def _read(request: Request, nodes: int) -> Request:
             "unsupported_media_type",
             "The body must be sent as Content-Type: application/json.",
         )
+    if body and not in_utf8(request):
+        raise Refused(415, "unsupported_media_type", "The body must be sent in UTF-8.")
     read = _ReadRequest(request.scope, _replay(body, request.receive))
     read.document = parse(body, nodes) if body else None
     return read
+
+
+def in_utf8(request: Request) -> bool:
+    """Whether the body is text in UTF-8, as far as its type says; JSON that says nothing is."""
+    sent = MediaType()
+    sent["content-type"] = request.headers.get("content-type", "")
+    return sent.get_content_charset("utf-8") in ("utf-8", "utf8", "us-ascii")
 
 
 def _replay(body: bytes, then: Receive) -> Receive:
@@ -319,26 +340,29 @@ def install(app: FastAPI, surfaces: Sequence[Surface]) -> None:
         if isinstance(error, HTTPException) and error.status_code == 404:
             error = HTTPException(404, "There is nothing at this path.")
         if isinstance(error, HTTPException) and error.status_code == 405:
-            allowed = {"Allow": ", ".join(_methods(app, request))}
+            methods = _methods(app, request)
+            if "GET" in methods and surface_of(surfaces, request.url.path).head:
+                methods.add("HEAD")
+            allowed = {"Allow": ", ".join(sorted(methods))}
             error = HTTPException(405, "The path does not take this method.", allowed)
-        return respond(render_of(surfaces, request.url.path), error)
+        return respond(surface_of(surfaces, request.url.path).render, error)
 
     app.add_exception_handler(HTTPException, unanswered)
     app.add_exception_handler(SignalboxError, unanswered)
     app.add_exception_handler(Exception, unanswered)
 
 
-def render_of(surfaces: Sequence[Surface], path: str) -> Render:
-    """The envelope of a path: that of the longest prefix that fits, else of the last surface."""
+def surface_of(surfaces: Sequence[Surface], path: str) -> Surface:
+    """Whose path it is: that of the longest prefix that fits, else that of the last surface."""
     fitting = [
         surface
         for surface in surfaces
         if path == surface.prefix or path.startswith(f"{surface.prefix}/")
     ]
-    return max(fitting or surfaces[-1:], key=lambda surface: len(surface.prefix)).render
+    return max(fitting or surfaces[-1:], key=lambda surface: len(surface.prefix))
 
 
-def _methods(app: FastAPI, request: Request) -> list[str]:
+def _methods(app: FastAPI, request: Request) -> set[str]:
     """Every method that some route has at this path; what takes any word there has no say in it."""
     matching = [
         route
@@ -346,4 +370,4 @@ def _methods(app: FastAPI, request: Request) -> list[str]:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
     literal = [route for route in matching if "{" not in route.path]
-    return sorted({method for route in literal or matching for method in route.methods or ()})
+    return {method for route in literal or matching for method in route.methods or ()}

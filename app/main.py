@@ -15,7 +15,7 @@ from temporalio.envconfig import ClientConfig
 
 from activities.registry import catalog, step_types
 from app import probes
-from app.envelope import error_schemas, install, render_of, respond
+from app.envelope import error_schemas, install, respond, surface_of
 from app.services.aftermath import Aftermath
 from app.services.agents import Agents
 from app.services.assessments import Assessments
@@ -27,6 +27,7 @@ from app.services.dispatch import Dispatch
 from app.services.door import IMPORT_DEADLINE, Bounds, Door, Refused
 from app.services.entities import Entities
 from app.services.entity_types import EntityTypes
+from app.services.head import Headed
 from app.services.health import Health
 from app.services.imports import Imports
 from app.services.jobs import Jobs
@@ -65,7 +66,8 @@ class Api(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Everything behind the audit log, so that every answer has its number, whoever made it."""
-        return Audited(super().build_middleware_stack())
+        but = tuple(f"{surface.prefix}/" for surface in SURFACES if not surface.head)
+        return Audited(Headed(super().build_middleware_stack(), but))
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -76,6 +78,7 @@ class Api(FastAPI):
             document["security"] = [{"key": []}]
             parts["schemas"] |= error_schemas(SURFACES) | components(step_types())
             _link(document["paths"], parts["schemas"])
+            _without_unpublished(document["paths"], parts["schemas"])
             for route in public_routes(self):
                 for operation in document["paths"].get(route.path, {}).values():
                     operation["security"] = []
@@ -94,6 +97,18 @@ def _link(*parts: Any) -> None:
                 value["$ref"] = f"#/components/schemas/{name}"
             elif isinstance(value, dict | list):
                 _link(value)
+
+
+def _without_unpublished(paths: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Take out what FastAPI says of requests that do not fit: surfaces publish their own body."""
+    unpublished = {"$ref": "#/components/schemas/HTTPValidationError"}
+    for path in paths.values():
+        for operation in path.values():
+            body = operation["responses"].get("422", {}).get("content", {})
+            if body.get("application/json", {}).get("schema") == unpublished:
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -119,7 +134,7 @@ def create_app(settings: Settings) -> FastAPI:
     install(app, SURFACES)
 
     def refuse(path: str, refused: Refused) -> Response:
-        return respond(render_of(SURFACES, path), refused)
+        return respond(surface_of(SURFACES, path).render, refused)
 
     others = {
         "/api/v1/entities/import": Bounds(settings.import_bytes, IMPORT_DEADLINE),

@@ -32,6 +32,8 @@ from store.values import decode_object, encode
 _SOME = 500
 #: Unknown ids that an error names; how many there are it always says.
 _NAMED = 100
+#: Characters of each.
+_SHOWN = 100
 #: Nothing else is the id of an entity, and PostgreSQL does not even take all of it as text.
 _ID = re.compile("[0-9a-f]{32}")
 
@@ -184,15 +186,21 @@ def require(
         return
     problems = [
         Problem(
-            f"There is no entity '{entity_id}' of the workflow's type.",
+            f"There is no entity '{entity_id[:_SHOWN]}' of the workflow's type.",
             path=f"entityIds.{places.get(entity_id, place)}",
         )
         for place, entity_id in missing[:_NAMED]
     ]
-    named = ", ".join(f"'{entity_id}'" for _, entity_id in missing[:_NAMED])
+    named = ", ".join(f"'{entity_id[:_SHOWN]}'" for _, entity_id in missing[:_NAMED])
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     count = f"{len(missing)} of the entities are" if len(missing) > 1 else "One of the entities is"
     raise Invalid(f"{count} unknown or of another type: {named}{more}.", problems=problems)
+
+
+def there(tx: Tx, org_id: str, type_id: str, entity_ids: Sequence[str]) -> list[str]:
+    """Those of these that are entities of the type and were not deleted, in their order."""
+    missing = {place for place, _ in _missing(tx, org_id, type_id, entity_ids)}
+    return [entity for place, entity in enumerate(entity_ids) if place not in missing]
 
 
 def _missing(

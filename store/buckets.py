@@ -71,12 +71,15 @@ def page(tx: Tx, org_id: str, *, limit: int, offset: int) -> tuple[list[BucketRo
 
 
 def replace(tx: Tx, org_id: str, bucket_id: str, name: str, bucket: Bucket) -> BucketRow:
-    """Give a bucket another name and another place.
+    """Give a bucket another name and another place; what it has already changes nothing.
 
     Raises:
         NotFound: there is none of this id, or it is another organisation's.
         Conflict: another bucket of the organisation has the name.
     """
+    row = find(tx, org_id, bucket_id)
+    if (row.name, to_text(row.bucket)) == (name, to_text(bucket)):
+        return row
     return _kept(
         tx,
         update(buckets)

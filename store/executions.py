@@ -153,7 +153,7 @@ def cancel(tx: Tx, org_id: str, run_id: str) -> RunRow:
     if row.status is RunStatus.CANCELLED:
         return row
     if row.status in TERMINAL:
-        raise Conflict(f"The run has {row.status} and cannot be cancelled.")
+        raise Conflict(f"It has {row.status} and cannot be cancelled.")
     if row.status is RunStatus.RUNNING:
         return _intend(tx, row, Intent.CANCEL)
     at = now()
@@ -185,7 +185,7 @@ def pause(tx: Tx, org_id: str, run_id: str) -> RunRow:
     if row.status is RunStatus.PAUSED:
         return row
     if row.status in TERMINAL or row.intent is Intent.CANCEL:
-        raise Conflict(f"The run is {row.intent or row.status} and cannot be paused.")
+        raise Conflict(f"It is {row.intent or row.status} and cannot be paused.")
     if row.status is RunStatus.RUNNING:
         return _intend(tx, row, Intent.PAUSE)
     tx.execute(
@@ -230,16 +230,16 @@ def resume(tx: Tx, org_id: str, run_id: str, from_step: str | None, catalog: Cat
     batch = batches.lock(tx, run_id)
     row = locked(tx, org_id, run_id)
     if row.intent is Intent.TERMINATE:
-        raise Conflict("The run is still being terminated; try again.")
+        raise Conflict("It is still being terminated; try again.")
     if row.error is not None and row.error["code"] == endings.INPUT_INVALID:
-        raise Conflict("The run's input does not fit the input_schema of its workflow.")
+        raise Conflict("Its input does not fit the input_schema of its workflow.")
     if row.status not in RESUMABLE:
-        raise Conflict(f"The run is {row.status}; only a paused, failed or cancelled one resumes.")
+        raise Conflict(f"It is {row.status}; only what is paused, failed or cancelled resumes.")
     if batch is not None and from_step is not None:
-        raise Conflict("A batch goes on with the entities that are not over, not from a step.")
+        raise Conflict("It goes on with the entities that are not over, not from a step.")
     waits = row.status is RunStatus.PAUSED or bool((row.error or {}).get("step"))
     if batch is not None and batch.open == 0 and not waits:
-        raise Conflict("All entities of the batch are over. Those that have failed can be retried.")
+        raise Conflict("All of its entities are over. Those that have failed can be retried.")
     resumption = resume_facts(_plan(tx, row, catalog), recorded(tx, run_id), from_step)
     n = row.n + 1
     batches.renew(tx, run_id)

@@ -31,7 +31,7 @@ def terminate(tx: Tx, org_id: str, run_id: str, limit: int) -> tuple[RunRow, lis
     if row.status is RunStatus.CANCELLED:
         return row, []
     if row.status in TERMINAL:
-        raise Conflict(f"The run has {row.status} and cannot be terminated.")
+        raise Conflict(f"It has {row.status} and cannot be terminated.")
     handed: list[Execution] = []
     if row.status is RunStatus.PAUSED:
         cancel(tx, org_id, run_id)
@@ -60,8 +60,8 @@ def delete(tx: Tx, org_id: str, run_id: str) -> None:
     """
     row = locked(tx, org_id, run_id)
     if row.status not in TERMINAL:
-        raise Conflict(f"The run is {row.status}; only one that is over can be deleted.")
+        raise Conflict(f"It is {row.status}; only what is over can be deleted.")
     if row.intent is Intent.TERMINATE:
-        raise Conflict("The run is still being terminated; try again.")
+        raise Conflict("It is still being terminated; try again.")
     # What refers to the run goes with it.
     tx.execute(delete_from(runs).where(runs.c.id == run_id))

@@ -15,7 +15,7 @@ from engine.batch import MOST_LANES, OnBudget
 from engine.errors import Conflict, Invalid, NotFound, Problem
 from engine.lifecycle import TERMINAL
 from engine.records import PREFIXES
-from store import batches, entities, entity_types, lanes, runs
+from store import batches, entities, entity_types, lanes, retries, runs
 from store.batches import NewBatch
 from store.database import Database, Tx
 from store.entity_types import TypeRow
@@ -67,6 +67,15 @@ class StartBatch:
     concurrency: int
     input: dict[str, Any]
     budget: Budget
+
+
+@dataclass(frozen=True)
+class Again:
+    """Which batch is retried; `concurrency` and `budget` are its own where they are None."""
+
+    run_id: str
+    concurrency: int | None = None
+    budget: Budget | None = None
 
 
 class Batches:
@@ -121,44 +130,54 @@ class Batches:
     async def retry(
         self,
         caller: Caller,
-        run_id: str,
+        again: Again,
         once: Once | None,
         answer: Callable[[RunRow], Answered],
     ) -> Answered:
         """Start a batch of the entities that have failed in an earlier one, with its options.
 
-        It is of the newest version of the workflow; `once` and `answer` are as above.
+        It is of the newest version of the workflow, and without entities that were deleted; `once`
+        and `answer` are as above.
 
         Raises:
             NotFound: there is no such run.
-            Conflict: it is no batch or not over, none of its entities has failed, or the workflow
-                is deleted, paused, archived or for entities of another type by now.
+            Conflict: it is no batch or not over, an earlier retry of it is not over, none of its
+                entities has failed and is still there, or the workflow is deleted, paused, archived
+                or for entities of another type by now.
             Invalid: the input does not fit the newest `input_schema`, or the key came before with
                 another body.
         """
 
         def accept(tx: Tx, fits: int | None) -> RunRow:
+            run_id = again.run_id
             run = runs.get(tx, caller.org_id, run_id)
-            before = batches.get(tx, run_id)
+            # Held, so that of two who ask at the same time the second finds the first.
+            before = batches.lock(tx, run_id)
             if before is None:
                 raise Conflict("The job is not one over entities, so there are none to retry.")
             if run.status not in TERMINAL:
                 raise Conflict("The job is not over, so more of its entities may fail yet.")
+            if earlier := retries.unfinished(tx, run):
+                raise Conflict(f"It is retried by job {earlier} already, which is not over.")
             failed = lanes.failed(tx, run_id)
             if not failed:
                 raise Conflict("None of the entities of the job has failed.")
+            there = batches.there(tx, run.org_id, before.type_id, failed)
+            if not there:
+                raise Conflict("All entities that have failed in the job were deleted.")
             try:
                 workflow = held(tx, caller.org_id, run.workflow_id)
             except NotFound as error:
                 raise Conflict("The workflow of the job was deleted.") from error
             if self._kind(tx, workflow, run.input, fits).id != before.type_id:
                 raise Conflict("The workflow is for entities of another type by now.")
+            budget = again.budget or Budget(before.max_failures, None, before.on_budget)
             new = NewBatch(
                 type_id=before.type_id,
-                entity_ids=failed,
-                concurrency=before.concurrency,
-                max_failures=before.max_failures,
-                on_budget=before.on_budget,
+                entity_ids=there,
+                concurrency=again.concurrency or before.concurrency,
+                max_failures=budget.of(len(there)),
+                on_budget=budget.on_exceeded,
                 retry_of=run_id,
             )
             return batches.add(tx, _new_run(workflow, run.input), new)
@@ -215,7 +234,7 @@ def _places(tx: Tx, wanted: StartBatch, kind: TypeRow) -> dict[str, int]:
     if len(places) > MOST_LANES:
         count = "more" if wanted.all_entities else f"{len(places):,}"
         where = "allEntities" if wanted.all_entities else "entityIds"
-        raise _invalid(f"A batch has at most {MOST_LANES:,} entities, and not {count}.", where)
+        raise _invalid(f"A job has at most {MOST_LANES:,} entities, and not {count}.", where)
     return places
 
 

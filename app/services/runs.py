@@ -155,7 +155,7 @@ class Runs:
             try:
                 workflows.hold(tx, caller.org_id, row.workflow_id)
             except NotFound as error:
-                raise Conflict("The workflow of the run was deleted.") from error
+                raise Conflict("Its workflow was deleted.") from error
             return executions.resume(tx, caller.org_id, run_id, from_step, self._catalog)
 
         run = await self._database.write(work)

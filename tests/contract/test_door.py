@@ -100,7 +100,7 @@ async def test_an_unknown_path_has_the_envelope(api: httpx2.AsyncClient, path: s
 async def test_another_method_is_a_405_that_lists_all(api: httpx2.AsyncClient) -> None:
     answer = await api.delete("/api/workflows")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
     assert answer.json()["error"] == "method_not_allowed"
     answer = await api.patch("/api/workflows/validate")
     assert answer.headers["allow"] == "POST"
@@ -175,6 +175,52 @@ async def test_another_content_type_is_a_415(api: httpx2.AsyncClient, kind: str 
     answer = await api.post("/api/workflows/validate", content=b"{}", headers=headers)
     assert answer.status_code == 415
     assert answer.json()["error"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("path", ["/api/workflows/validate", "/api/v1/entities", "/v1/events"])
+async def test_another_charset_is_a_415(api: httpx2.AsyncClient, path: str) -> None:
+    for charset, refused in (("latin-1", True), ("utf-16", True), ("UTF-8", False)):
+        headers = {"content-type": f'application/json; charset="{charset}"'}
+        answer = await api.post(path, content=b"{}", headers=headers)
+        assert (answer.status_code == 415) is refused, charset
+
+
+async def test_head_is_get_without_its_body(app: FastAPI, live: httpx2.AsyncClient) -> None:
+    answer = await live.post("/api/workflows", json={"definition": QUIET})
+    workflow = answer.json()["id"]
+    run = (await live.post(f"/api/workflows/{workflow}/run", json={})).json()["run_id"]
+    named = {
+        "workflow_id": workflow,
+        "workflowId": workflow.removeprefix("wf_"),
+        "run_id": run,
+        "jobId": run.removeprefix("run_"),
+        "entityTypeId": "Vendor",
+    }
+    taken = 0
+    for route in app.routes:
+        if not isinstance(route, Route) or "GET" not in (route.methods or ()):
+            continue
+        path = route.path
+        for name, value in named.items():
+            path = path.replace(f"{{{name}}}", value)
+        if path.endswith("/stream"):
+            # It does not end before the run does.
+            head = await live.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-type"].startswith("text/event-stream")
+            continue
+        got, head = await live.get(path), await live.head(path)
+        if path.startswith("/v1/"):
+            assert head.status_code == 405
+            continue
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        varying = {"date", "x-correlation-id", "content-length", "transfer-encoding"}
+        for each in (got.headers, head.headers):
+            for header in varying & {*each}:
+                del each[header]
+        assert dict(head.headers) == dict(got.headers), path
+        taken += got.status_code == 200
+    assert taken > 15
 
 
 @pytest.mark.parametrize("path", ["/api/workflows", "/healthz", "/nope"])

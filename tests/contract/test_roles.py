@@ -69,3 +69,16 @@ def said(path: str, answer: httpx2.Response) -> object:
     if path.startswith("/v1/"):
         return body["detail"]
     return body["error"]["code"] if path.startswith("/api/v1/") else body["error"]
+
+
+def test_what_does_not_fit_is_declared_with_the_status_that_it_has(app: FastAPI) -> None:
+    """On `/api/v1` that is 400, and 422 only says that a key came before with another body."""
+    document = app.openapi()
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    for path, operations in document["paths"].items():
+        if not path.startswith("/api/v1/"):
+            continue
+        for method, operation in operations.items():
+            names = {parameter["name"] for parameter in operation.get("parameters", [])}
+            assert "400" in operation["responses"], (method, path)
+            assert ("422" in operation["responses"]) is ("Idempotency-Key" in names), (method, path)

@@ -22,6 +22,8 @@ PUBLISHED = {
 #: An index in a path, and what a path within a step goes on after.
 _INDEX = re.compile(r"\.(\d+)(?=\.|$)")
 _STEP = re.compile(r"steps\.\d+\.")
+#: What is said here of what is called otherwise on other surfaces, by the code of the error.
+_SAID = {"run_not_found": "There is no such job."}
 
 
 class DetailOut(TypedDict):
@@ -49,7 +51,7 @@ def render(fault: Fault) -> tuple[int, ErrorEnvelopeOut]:
     """The answer to an error."""
     status = 400 if fault.status == 422 and fault.code == Invalid.code else fault.status
     details = [_detail(problem) for problem in fault.problems]
-    message = fault.message
+    message = _SAID.get(fault.code, fault.message)
     if details and message == fault.problems[0].message:
         message = details[0]["message"]
     told = FaultOut(code=PUBLISHED.get(status, fault.code), message=message)
@@ -76,13 +78,12 @@ def _spelled(path: str) -> str:
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The declared error answers of a route: those given and those that every route has.
-
-    422 is among these because FastAPI would add its own body for it to any route with parameters.
-    """
-    every = sorted({400, 401, 403, 422, 500, 503, *statuses})
+    """The declared error answers of a route: those given and those that every route has."""
+    every = sorted({400, 401, 403, 500, 503, *statuses})
     return declared(dict.fromkeys(every, ErrorEnvelopeOut))
 
 
 #: What a body can do wrong besides not being valid.
 BODY = (408, 413, 415)
+#: The same with an `Idempotency-Key`, which may have come before with another body.
+KEYED = (*BODY, 422)

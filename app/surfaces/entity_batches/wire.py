@@ -42,6 +42,10 @@ class In(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, strict=True)
 
 
+class NothingIn(In):
+    """The body where the path says everything: there is none, or an empty object."""
+
+
 def millis(micros: int) -> int:
     """A time of the store, rounded down."""
     return micros // 1_000

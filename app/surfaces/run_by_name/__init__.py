@@ -14,4 +14,5 @@ SURFACE = Surface(
     (runs, schedules, assessments, events, keys, whoami),
     render,
     (RefusedOut, DeniedOut, MalformedOut),
+    head=False,
 )

@@ -61,7 +61,9 @@ async def test_a_config_is_replaced_and_fits_the_kind(api: httpx2.AsyncClient) -
     details = {detail["path"] for detail in refused.json()["error"]["details"]}
     assert details == {"config.url", "config.prefix"}
     assert (await api.get(url)).json()["config"] == config
-    assert (await api.patch(url, json={})).json()["config"] == config
+    changed = (await api.get(url)).json()
+    for nothing in ({}, {"name": "site"}, {"config": config}, {"name": None, "config": None}):
+        assert (await api.patch(url, json=nothing)).json() == changed
 
 
 async def test_a_name_is_one_bucket_s(api: httpx2.AsyncClient) -> None:

@@ -282,45 +282,6 @@ async def test_a_job_is_paused_and_goes_on(api: httpx2.AsyncClient, receiver: Re
 
 
 @pytest.mark.usefixtures("worker")
-async def test_what_has_failed_is_retried(api: httpx2.AsyncClient) -> None:
-    ids = await products(api, "One", None, "Three", None)
-    made = await workflow(api, TITLED)
-    budget = {"maxFailures": 4, "onExceeded": "pause"}
-    first = await until_over(
-        api, await started(api, made, ids, concurrency=7, errorBudget=budget, input={"n": 1})
-    )
-    patched = await api.patch(f"/api/v1/entities/{ids[1]}", json={"fields": {"title": "Two"}})
-    assert patched.status_code == 200
-    url = f"{JOBS}/{first['id']}/retry"
-    answer = await api.post(url, headers={"idempotency-key": "again"})
-    assert answer.status_code == 202
-    again = await api.post(url, headers={"idempotency-key": "again"})
-    assert again.content == answer.content
-    second = await until_over(api, answer.json()["jobId"])
-    assert answer.json()["runId"] == second["id"]
-    assert second["retryOf"] == first["id"]
-    assert second["progress"] == {"total": 2, "completed": 1, "failed": 1}
-    assert (second["concurrency"], second["errorBudget"]) == (7, budget)
-    page = (await api.get(f"{JOBS}/{second['id']}/entities")).json()
-    assert [row["entityId"] for row in page["data"]] == [ids[1], ids[3]]
-    run = (await api.get(f"/api/workflows/runs/run_{second['id']}")).json()["run"]
-    assert run["input_data"] == {"n": 1}
-    assert await job(api, first["id"]) == first
-    healthy = await until_over(api, await started(api, made, ids[:1]))
-    refusal(await api.post(f"{JOBS}/{healthy['id']}/retry"), 409)
-    refusal(await api.post(f"{JOBS}/{'0' * 32}/retry"), 404)
-    archived = await api.patch(f"/api/workflows/wf_{made}/status", json={"status": "archived"})
-    assert archived.status_code == 200
-    refusal(await api.post(url), 409)
-
-
-async def test_what_is_not_over_is_not_retried(api: httpx2.AsyncClient) -> None:
-    ids = await products(api, "One")
-    found = await started(api, await workflow(api, MADE), ids)
-    assert "not over" in refusal(await api.post(f"{JOBS}/{found}/retry"), 409)["message"]
-
-
-@pytest.mark.usefixtures("worker")
 async def test_a_budget_of_failures_stops_a_job(api: httpx2.AsyncClient) -> None:
     ids = await products(api, *([None] * 200))
     made = await workflow(api, TITLED)

@@ -9,7 +9,7 @@ from app.services.batches import LIST_NODES, Budget, StartBatch
 from app.services.once import once
 from app.services.spelling import bare
 from app.surfaces.entity_batches.batches.schemas import BatchIn, BatchRunOut
-from app.surfaces.entity_batches.errors import BODY, errors, render
+from app.surfaces.entity_batches.errors import KEYED, errors, render
 from app.surfaces.entity_batches.jobs.routes import accepted_out, started_out
 from app.surfaces.entity_batches.jobs.schemas import STATUSES, StartedOut
 from app.surfaces.entity_batches.jobs.shapes import completed, progress, started
@@ -30,7 +30,7 @@ RunId = Annotated[str, Path(alias="runId", description="That of the job.")]
     "/{workflowId}/run",
     status_code=202,
     response_model=StartedOut,
-    responses=errors(404, 409, *BODY),
+    responses=errors(404, 409, *KEYED),
 )
 async def run_over_entities(
     request: Request,
@@ -50,9 +50,7 @@ async def run_over_entities(
             all_entities=body.all_entities,
             concurrency=body.concurrency,
             input=body.input,
-            budget=Budget()
-            if budget is None
-            else Budget(budget.max_failures, budget.max_failure_percent, budget.on_exceeded),
+            budget=Budget() if budget is None else budget.budget,
         ),
         once(
             request.headers.getlist("idempotency-key"),

@@ -2,17 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, FailFast, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, FailFast, Field, model_validator
 from typing_extensions import TypedDict
 
 from app.envelope import to_json
+from app.services.batches import Budget
 from app.services.door import LARGEST_BODY, measure
 from app.surfaces.entity_batches.jobs.schemas import JobStatus, ProgressOut
 from app.surfaces.entity_batches.wire import In
 from engine.batch import MOST_AT_ONCE, MOST_LANES, USUALLY_AT_ONCE
-
-#: An id, or any other text, which an error can name.
-_Written = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 def _as_elsewhere(value: dict[str, Any]) -> dict[str, Any]:
@@ -39,6 +37,11 @@ class ErrorBudgetIn(In):
             raise ValueError("either maxFailures or maxFailurePercent must be given")
         return self
 
+    @property
+    def budget(self) -> Budget:
+        """The same for who starts a batch."""
+        return Budget(self.max_failures, self.max_failure_percent, self.on_exceeded)
+
 
 class BatchIn(In):
     """What a workflow is run over, and how.
@@ -48,11 +51,19 @@ class BatchIn(In):
     how many of them may be under way at the same time.
     """
 
-    #: The first that is wrong says enough: there may be a hundred thousand like it.
-    entity_ids: Annotated[list[_Written], FailFast()] = Field(default=[], min_length=1)
+    #: The first that is no text says enough: there may be a hundred thousand like it. Any text is
+    #: looked for, so that all that are not found are told of at once.
+    entity_ids: Annotated[list[str], FailFast()] = Field(default=[], min_length=1)
     all_entities: bool = Field(default=False)
     concurrency: int = Field(default=USUALLY_AT_ONCE, ge=1, le=MOST_AT_ONCE)
     input: Annotated[dict[str, Any], AfterValidator(_as_elsewhere)] = Field(default={})
+    error_budget: ErrorBudgetIn | None = None
+
+
+class RetryIn(In):
+    """How the entities that have failed are run over again; what is left out is as before."""
+
+    concurrency: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
     error_budget: ErrorBudgetIn | None = None
 
 

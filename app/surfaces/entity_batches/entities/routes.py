@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 
-from app.envelope import Editor, Json, Viewer, envelope, services, to_json
+from app.envelope import Editor, Json, Viewer, envelope, in_utf8, services, to_json
 from app.services.door import Refused
 from app.services.imports import Imported
 from app.services.once import Answered, once
@@ -19,7 +19,7 @@ from app.surfaces.entity_batches.entities.schemas import (
     ImportIn,
     RowErrorOut,
 )
-from app.surfaces.entity_batches.errors import BODY, errors, render
+from app.surfaces.entity_batches.errors import BODY, KEYED, errors, render
 from app.surfaces.entity_batches.wire import (
     IN_PROJECT,
     EntityId,
@@ -83,7 +83,7 @@ async def list_entities(
     return Json(EntitiesOut(data=rows, total=page.total, hasMore=page.more))
 
 
-@router.post("", status_code=201, response_model=EntityOut, responses=errors(409, *BODY))
+@router.post("", status_code=201, response_model=EntityOut, responses=errors(409, *KEYED))
 async def create_entity(
     request: Request, caller: Editor, body: EntityIn, idempotency_key: IdempotencyKey = None
 ) -> Json:
@@ -100,7 +100,7 @@ async def create_entity(
     )
 
 
-@router.post("/import", response_model=ImportedOut, responses=errors(*BODY), openapi_extra=_BODIES)
+@router.post("/import", response_model=ImportedOut, responses=errors(*KEYED), openapi_extra=_BODIES)
 async def import_entities(
     request: Request,
     caller: Editor,
@@ -169,7 +169,7 @@ def _kind_of(request: Request) -> str:
     if kind not in (JSON, NDJSON, CSV):
         message = f"An import must be sent as Content-Type: {JSON}, {NDJSON} or {CSV}."
         raise Refused(415, "unsupported_media_type", message)
-    if sent.get_content_charset("utf-8") not in ("utf-8", "utf8", "us-ascii"):
+    if not in_utf8(request):
         raise Refused(415, "unsupported_media_type", "An import must be sent in UTF-8.")
     return kind
 

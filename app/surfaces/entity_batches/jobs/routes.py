@@ -8,9 +8,11 @@ from fastapi.responses import StreamingResponse
 
 from app.envelope import Json, Operator, Runner, Viewer, envelope, services, to_json
 from app.services.auth import Caller
+from app.services.batches import Again
 from app.services.once import Answered, once
 from app.services.spelling import bare
-from app.surfaces.entity_batches.errors import errors, render
+from app.surfaces.entity_batches.batches.schemas import RetryIn
+from app.surfaces.entity_batches.errors import BODY, KEYED, errors, render
 from app.surfaces.entity_batches.jobs.schemas import (
     STATUSES,
     Category,
@@ -35,6 +37,7 @@ from app.surfaces.entity_batches.wire import (
     EntityId,
     IdempotencyKey,
     Limit,
+    NothingIn,
     Offset,
     listed,
 )
@@ -118,8 +121,10 @@ async def delete_job(request: Request, caller: Operator, job_id: JobId) -> Json:
     return Json(JobRemovedOut(id=job, deleted=True))
 
 
-@router.post("/{jobId}/cancel", response_model=JobFullOut, responses=errors(404, 409))
-async def cancel_job(request: Request, caller: Operator, job_id: JobId) -> Json:
+@router.post("/{jobId}/cancel", response_model=JobFullOut, responses=errors(404, 409, *BODY))
+async def cancel_job(
+    request: Request, caller: Operator, job_id: JobId, body: NothingIn | None = None
+) -> Json:
     """Cancel a job, and wait up to two seconds for it; once cancelled it stays as it is."""
     run = await services(request).runs.cancel(caller, bare("", job_id))
     return await _job(request, caller, run)
@@ -128,34 +133,57 @@ async def cancel_job(request: Request, caller: Operator, job_id: JobId) -> Json:
 @router.post(
     "/{jobId}/pause",
     response_model=JobFullOut,
-    responses={202: {"model": JobFullOut}, **errors(404, 409)},
+    responses={202: {"model": JobFullOut}, **errors(404, 409, *BODY)},
 )
-async def pause_job(request: Request, caller: Operator, job_id: JobId) -> Json:
+async def pause_job(
+    request: Request, caller: Operator, job_id: JobId, body: NothingIn | None = None
+) -> Json:
     """Pause a job: 200 when it is paused, 202 while steps that are in flight have to finish."""
     run = await services(request).runs.pause(caller, bare("", job_id))
     return await _job(request, caller, run, unless_paused=202)
 
 
 @router.post(
-    "/{jobId}/resume", status_code=202, response_model=JobFullOut, responses=errors(404, 409)
+    "/{jobId}/resume",
+    status_code=202,
+    response_model=JobFullOut,
+    responses=errors(404, 409, *BODY),
 )
-async def resume_job(request: Request, caller: Operator, job_id: JobId) -> Json:
+async def resume_job(
+    request: Request, caller: Operator, job_id: JobId, body: NothingIn | None = None
+) -> Json:
     """Let a paused, failed or cancelled job go on with the entities that are not through."""
     run = await services(request).runs.resume(caller, bare("", job_id), None)
     return await _job(request, caller, run, unless_paused=202)
 
 
 @router.post(
-    "/{jobId}/retry", status_code=202, response_model=StartedOut, responses=errors(404, 409)
+    "/{jobId}/retry",
+    status_code=202,
+    response_model=StartedOut,
+    responses=errors(404, 409, *KEYED),
 )
 async def retry_job(
-    request: Request, caller: Runner, job_id: JobId, idempotency_key: IdempotencyKey = None
+    request: Request,
+    caller: Runner,
+    job_id: JobId,
+    body: RetryIn | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Json:
-    """Start a job over the entities that have failed in this one, with its options."""
+    """Start a job over the entities that have failed in this one, with its options or others."""
     job = bare("", job_id)
-    keys = request.headers.getlist("idempotency-key")
+    wanted = body or RetryIn()
+    budget = wanted.error_budget
     answered = await services(request).batches.retry(
-        caller, job, once(keys, f"POST /api/v1/jobs/{job}/retry", None), started_out
+        caller,
+        Again(job, wanted.concurrency, None if budget is None else budget.budget),
+        once(
+            request.headers.getlist("idempotency-key"),
+            f"POST /api/v1/jobs/{job}/retry",
+            # An empty object says as little as no body.
+            await request.json() or None,
+        ),
+        started_out,
     )
     return accepted_out(answered)
 

@@ -9,7 +9,7 @@ from app.services.once import Answered, once
 from app.services.patches import patch
 from app.services.spelling import bare
 from app.services.workflows import Filter, NewWorkflow
-from app.surfaces.entity_batches.errors import BODY, errors, render
+from app.surfaces.entity_batches.errors import BODY, KEYED, errors, render
 from app.surfaces.entity_batches.wire import (
     IN_PROJECT,
     IdempotencyKey,
@@ -63,7 +63,7 @@ async def list_workflows(
 
 
 @router.post(
-    "", status_code=201, response_model=EntityWorkflowFullOut, responses=errors(409, *BODY)
+    "", status_code=201, response_model=EntityWorkflowFullOut, responses=errors(409, *KEYED)
 )
 async def create_workflow(
     request: Request, caller: Editor, body: EntityWorkflowIn, idempotency_key: IdempotencyKey = None
