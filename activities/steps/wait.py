@@ -37,7 +37,10 @@ class Config(StepConfig):
     """
 
     duration: float | None = Field(default=None, ge=0, le=MAX_WAIT, description="Seconds.")
-    until: datetime | None = Field(default=None, description="ISO 8601; without a zone it is UTC.")
+    # Strict is for what comes from JSON, which has no times but texts.
+    until: datetime | None = Field(
+        default=None, strict=False, description="ISO 8601; without a zone it is UTC."
+    )
     condition: str | None = Field(default=None, description="An expression asked again and again.")
     poll_interval: float = Field(default=5, ge=0.1, le=86_400, description="Seconds.")
     event: str | None = Field(
