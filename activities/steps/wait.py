@@ -4,9 +4,16 @@ Source: contracts §3.4, DESIGN §8 for events. The run holds no worker while it
 """
 
 from datetime import UTC, datetime
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 from activities.base import StepConfig, StepContext, StepType
 from engine.errors import StepError
@@ -19,6 +26,13 @@ from engine.records import require_event_name
 MAX_WAIT = 10 * 366 * 86_400.0
 #: Seconds between two looks for an event whose wake-up was lost, which the sweeper repeats.
 ASK = 600.0
+
+_TIME = TypeAdapter(datetime)
+
+
+def _read(value: object) -> object:
+    """A time from a text, which is what JSON has; also where no text is taken for anything else."""
+    return _TIME.validate_python(value, strict=False) if isinstance(value, str) else value
 
 
 class Config(StepConfig):
@@ -37,7 +51,9 @@ class Config(StepConfig):
     """
 
     duration: float | None = Field(default=None, ge=0, le=MAX_WAIT, description="Seconds.")
-    until: datetime | None = Field(default=None, description="ISO 8601; without a zone it is UTC.")
+    until: Annotated[datetime | None, BeforeValidator(_read)] = Field(
+        default=None, description="ISO 8601; without a zone it is UTC."
+    )
     condition: str | None = Field(default=None, description="An expression asked again and again.")
     poll_interval: float = Field(default=5, ge=0.1, le=86_400, description="Seconds.")
     event: str | None = Field(

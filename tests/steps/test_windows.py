@@ -62,7 +62,7 @@ class Away:
 
 
 def move() -> Move:
-    row = LaneRow(0, "e" * 32, LaneStatus.RUNNING, None, {}, "a", 1, None, None, 1, None)
+    row = LaneRow(0, "e" * 32, LaneStatus.RUNNING, None, {}, "a", 1, None, [], None, 1, None)
     return Move(row)
 
 

@@ -255,3 +255,35 @@ async def test_imports_at_the_same_time_start_each_run_once(
         return len(found), len(told(tx, world.org))
 
     assert await database.read(count) == (240, 80)
+
+
+@pytest.mark.parametrize("oldest_first", [True, False])
+async def test_a_page_begins_behind_a_record(
+    database: Database, world: World, oldest_first: bool
+) -> None:
+    """Also behind one of those that were made at the same time, and one that was deleted."""
+
+    def work(tx: Tx) -> tuple[str, list[str]]:
+        kind = entity_types.get(tx, world.org, "Vendor")
+        new = [NewEntity({}, f"{n:032x}", new_id()) for n in (5, 3, 9, 1, 7)]
+        for one in new[:3]:
+            entities.add(tx, kind, [one], Verdicts(), at=10)
+        entities.add(tx, kind, new[3:], Verdicts(), at=20)
+        entities.archive(tx, world.org, new[0].id, Verdicts(), new_id())
+        return kind.id, [new[place].id for place in (1, 0, 2, 3, 4)]
+
+    type_id, made = await database.write(work)
+    order = made if oldest_first else made[::-1]
+
+    def page(tx: Tx, place: int, limit: int) -> tuple[list[EntityRow], bool, int]:
+        behind = entities.get(tx, world.org, order[place])
+        return entities.page(
+            tx, world.org, type_id, oldest_first=oldest_first, behind=behind, limit=limit
+        )
+
+    for place in range(len(order)):
+        follow = [one for one in order[place + 1 :] if one != made[1]]
+        for limit in (2, 5):
+            rows, more, total = await database.read(partial(page, place=place, limit=limit))
+            assert [row.id for row in rows] == follow[:limit]
+            assert (more, total) == (len(follow) > limit, 4)

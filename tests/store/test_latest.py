@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from store import latest, workflows
+from store import authoring, latest, workflows
 from store.database import Database, Tx
 from store.latest import Summary
 from store.tables import runs
@@ -12,14 +12,16 @@ from store.workflows import WorkflowRow
 from tests.store.world import World
 
 
-def made(tx: Tx, org: str, definition: dict[str, Any]) -> WorkflowRow:
+def made(
+    tx: Tx, org: str, definition: dict[str, Any], name: str = "w", status: str = "active"
+) -> WorkflowRow:
     return workflows.create(
         tx,
         org,
-        name="w",
+        name=name,
         description=None,
         definition=definition,
-        status="active",
+        status=status,
         trigger_type="manual",
         tags=[],
     )
@@ -55,3 +57,28 @@ async def test_the_latest_run_that_has_left_the_queue(database: Database, world:
         return [*seen, began(tx)]
 
     assert await database.write(work) == [None, None, 5]
+
+
+async def test_whoever_runs_over_entities_of_a_type(database: Database, world: World) -> None:
+    def work(tx: Tx) -> list[str]:
+        over: dict[str, Any] = {"steps": [{"id": "a\0"}], "entity_type": "t"}
+        for name, status in (("b", "active"), ("a", "paused"), ("c", "archived"), ("d", "draft")):
+            made(tx, world.org, over, name, status)
+        made(tx, world.other_org, over, "foreign")
+        made(tx, world.org, over | {"entity_type": "u"}, "other type")
+        gone = made(tx, world.org, over, "gone")
+        authoring.end(tx, world.org, gone.id)
+        revised = made(tx, world.org, over, "revised")
+        plain: dict[str, Any] = {"steps": []}
+        authoring.revise(
+            tx,
+            world.org,
+            revised.id,
+            name="revised",
+            description=None,
+            definition=plain,
+            change_summary="",
+        )
+        return latest.over_type(tx, world.org, "t")
+
+    assert await database.write(work) == ["a", "b", "d"]

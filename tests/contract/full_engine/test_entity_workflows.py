@@ -82,6 +82,9 @@ async def test_a_version_and_a_template_whose_type_is_gone_are_refused(
     ).json()["template_id"]
     assert (await api.put(url, json={"definition": PLAIN})).status_code == 200
     assert (await api.post(f"{url}/rollback", json={"version": 1})).status_code == 200
+    # While a workflow is over it, the type stays.
+    assert (await api.delete(f"/api/v1/entity-types/{kind}")).status_code == 409
+    assert (await api.put(url, json={"definition": PLAIN})).status_code == 200
     assert (await api.delete(f"/api/v1/entity-types/{kind}")).status_code == 200
     assert paths(await api.post(f"{url}/rollback", json={"version": 1})) == ["entity_type"]
     assert paths(await api.post(f"{URL}/templates/{template}/install")) == ["entity_type"]
