@@ -12,7 +12,6 @@ _SENTENCES: Mapping[str, str] = {
     "missing": "is required",
     "extra_forbidden": "is not known here",
     "string_type": "must be a text",
-    "string_too_long": "has more than {max_length} characters",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -23,7 +22,6 @@ _SENTENCES: Mapping[str, str] = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "list_type": "must be a list",
-    "too_long": "has more than {max_length} items",
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
@@ -31,6 +29,9 @@ _SENTENCES: Mapping[str, str] = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
+    "datetime_type": "must be a date and a time of ISO 8601",
+    "datetime_parsing": "must be a date and a time of ISO 8601",
+    "datetime_from_date_parsing": "must be a date and a time of ISO 8601",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
     "union_tag_not_found": "must say its {discriminator}",
@@ -56,9 +57,13 @@ def said(found: Mapping[str, Any]) -> str:
     context = found.get("ctx", {})
     match found["type"]:
         case "too_short":
-            return _at_least(context["min_length"], "item")
+            return f"needs at least {_counted(context['min_length'], 'item')}"
+        case "too_long":
+            return f"takes at most {_counted(context['max_length'], 'item')}"
         case "string_too_short":
-            return _at_least(context["min_length"], "character")
+            return f"needs at least {_counted(context['min_length'], 'character')}"
+        case "string_too_long":
+            return f"takes at most {_counted(context['max_length'], 'character')}"
         case "string_pattern_mismatch":
             pattern = context["pattern"]
             return _PATTERNS.get(pattern, f"must match the pattern {pattern}")
@@ -73,5 +78,5 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _at_least(count: int, what: str) -> str:
-    return f"needs at least {count} {what}{'' if count == 1 else 's'}"
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
