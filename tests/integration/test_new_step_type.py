@@ -76,7 +76,7 @@ async def test_a_step_type_is_one_file(tmp_path: Path) -> None:
     complaints = printed(checkout, "validate", str(file))
     for said in (
         "volume: Step 'say': unknown key 'volume'",
-        "times: Step 'say': config.times: input should",
+        "times: Step 'say': config.times: must be at most 3",
         "text: Step 'say': 'text' is missing in config",
     ):
         assert f"steps.0.config.{said}" in complaints
