@@ -41,6 +41,8 @@ async def patch(
         after = edited(before)
         if diff.same(before, after):
             break
+        # Only of what is valid it can be said what has changed.
+        await workflows.valid(caller, after, None, None)
         edit = Edit(after, await asyncio.to_thread(diff.summary, before, after))
         try:
             await workflows.revise(caller, workflow_id, edit, [row.revision])

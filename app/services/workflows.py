@@ -112,7 +112,7 @@ class Workflows:
         Raises:
             Invalid: the definition or the trigger is not valid; `problems` says all that is wrong.
         """
-        valid = await self._valid(caller, new.definition, new.trigger_type, new.trigger)
+        valid = await self.valid(caller, new.definition, new.trigger_type, new.trigger)
         return await self._database.write(lambda tx: _create(tx, caller.org_id, new, valid))
 
     async def create_once(
@@ -133,7 +133,7 @@ class Workflows:
         Raises:
             Invalid: as above, or the key came before with another body (`idempotency_key_reused`).
         """
-        valid = await self._valid(caller, new.definition, new.trigger_type, new.trigger)
+        valid = await self.valid(caller, new.definition, new.trigger_type, new.trigger)
 
         def work(tx: Tx) -> Answered:
             if earlier := recall(tx, caller.org_id, once):
@@ -144,13 +144,18 @@ class Workflows:
 
         return await self._database.write(work)
 
-    async def _valid(
+    async def valid(
         self,
         caller: Caller,
         definition: dict[str, Any],
         trigger_type: str | None,
         trigger: Trigger | None,
     ) -> Definition:
+        """The definition, if nothing is wrong with it and the trigger.
+
+        Raises:
+            Invalid: something is.
+        """
         checked = await self.validate(caller, definition)
         wrong = await asyncio.to_thread(_trigger_problems, trigger_type, trigger)
         wrong += subjects.starter_problems(definition, trigger_type)
@@ -224,7 +229,7 @@ class Workflows:
             Conflict: it is for entities, and the workflow has schedules.
             Stale: somebody else has changed the workflow since it was read.
         """
-        valid = await self._valid(caller, edit.definition, edit.trigger_type, edit.trigger)
+        valid = await self.valid(caller, edit.definition, edit.trigger_type, edit.trigger)
 
         def work(tx: Tx) -> Authored:
             definition = subjects.with_type_id(tx, caller.org_id, edit.definition)

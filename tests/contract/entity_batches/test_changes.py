@@ -88,6 +88,7 @@ async def test_changes_at_the_same_time_are_all_made(api: httpx2.AsyncClient) ->
         ({"steps": None}, "steps"),
         ({"steps": [{"type": "validate"}]}, "steps[0].config"),
         ({"steps": [{**MADE, "config": {"output": "{{ 1 + }}"}}]}, "steps[0].config.output"),
+        ({"steps": [MADE, MADE]}, "steps[0].id"),
         ({"status": "paused"}, "status"),
         ({"status": None}, "status"),
         ({"entityTypeId": "Vendor"}, "entityTypeId"),
